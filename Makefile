@@ -1,0 +1,47 @@
+# Two commands set everything up on a machine that has python3 >= 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+THREADS ?= 2
+export OMP_NUM_THREADS ?= $(THREADS)
+
+.PHONY: demo test lint types unit nightly benchmarks figure clean
+.DEFAULT_GOAL := demo
+
+# Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "headcount needs python3 >= 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . \
+	    $$($(BIN)/python -c 'import tomllib; print(*(name for name in tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]))')
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/headcount compare
+
+test: lint types unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --jaxtyping-packages=theory,constructions,empirical,beartype.beartype
+
+nightly: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=nightly OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+benchmarks: $(VENV)/.installed
+	$(BIN)/python benchmarks/staircase_scale.py
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/published_accuracy.py
+
+figure: $(VENV)/.installed
+	$(BIN)/headcount compare --out docs/reference
+	rm -f docs/reference/compare.pdf
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis results

@@ -1,0 +1,235 @@
+"""Forward substitution up the staircase: from targets to the skip map and one low-rank map per head, without any large solve.
+
+A sequence with x2 = x that has passed the thresholds of the heads h <= j gets E = G x + C_j delta, C_j = sum_{h<=j} M_h.
+Everything is linear in the targets and in G, so it is computed with G unknown: every target t is carried along with its x
+(a "pair"), maps are stacked as [top; bottom] and mean top - G bottom. G then follows from the at most d sequences that the skip carries.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from constructions._staircase_blocks import Blocks
+from constructions._staircase_plan import Plan, chain_keys
+
+CONDITION_WANTED = 100.0
+MOST_DRAWS = 32
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Maps that realise a plan.
+
+    Attributes:
+        skip: B, what the skip connection must do to x2 (d, d).
+        heads: per head the W of M_h = W Q^T (heads, d, head_dim).
+        basis: per head the Q, which reads the residual stream (heads, d, head_dim).
+        targets: where every association's E ends up (T0, d); rows of associations that are not held mean nothing.
+        movable: indices of the associations whose targets may have been moved off their code row.
+        condition: condition number of B; infinite when the skip-carried sequences missed their targets.
+    """
+
+    skip: Float[np.ndarray, "embed_dim embed_dim"]
+    heads: Float[np.ndarray, "heads embed_dim head_dim"]
+    basis: Float[np.ndarray, "heads embed_dim head_dim"]
+    targets: Float[np.ndarray, "associations embed_dim"]
+    movable: Int[np.ndarray, "movable"]  # noqa: F821
+    condition: float
+
+
+def skip_quality(plan: Plan) -> float:
+    """Least singular value of the system that the skip-carried sequences ask of G; 0 means that no G can satisfy them.
+
+    It vanishes when such a sequence lies between others whose deltas and last tokens already force its E, for instance among d
+    sequences of one block that share their first token.
+    """
+    carried = plan.task.sequences[plan.skip_carried]
+    rows = plan.layout.rows[1][carried[:, 1]]
+    before_all = [
+        ((keys < chain.thresholds.min(initial=np.inf)) | ~mask).all()
+        for chain, (keys, mask) in ((chain, chain_keys(chain.kind, plan.layout, carried)) for chain in plan.chains)
+    ]
+    if not all(before_all) or len(plan.chains) > 1:
+        system = _System(plan, np.zeros((plan.task.num_associations, rows.shape[1])))
+        rows = system.equations(np.zeros((len(system.movable), rows.shape[1])))[0]
+    return float(np.linalg.svd(rows, compute_uv=False)[-1])
+
+
+def solve(plan: Plan, code: Float[np.ndarray, "vocab embed_dim"], seed: int) -> Solution:
+    """Solve for all maps; move the targets that decide B inside their label cones until B is well-conditioned.
+
+    Args:
+        plan: who carries what.
+        code: one unit row per label, the unembedding before the change of basis.
+        seed: of the moves.
+
+    Returns:
+        The solution with the smallest condition number of B among at most MOST_DRAWS draws; the first good one ends the search.
+    """
+    rng = np.random.default_rng([seed, 1])
+    system = _System(plan, code[plan.task.targets])
+    best = None
+    for draw in range(MOST_DRAWS):
+        targets = code[plan.task.targets[system.movable]]
+        if draw:
+            targets = _moved(targets, code, plan.task.targets[system.movable], rng)
+        drawn = system.draw(targets, rng)
+        if best is None or drawn.condition < best.condition:
+            best = drawn
+        if best.condition <= CONDITION_WANTED:
+            break
+    assert best is not None
+    return system.finish(best)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """G and what depends on it, for one choice of the movable targets."""
+
+    targets: np.ndarray
+    tail: np.ndarray
+    skip_map: np.ndarray
+    base: np.ndarray
+    condition: float
+
+
+class _System:
+    """The substitution of one plan. What the movable targets leave alone is computed once: all heads but the tail.
+
+    Movable are the targets of what the skip carries and of the tail, the last heads with at least d associations between them:
+    these alone decide whether B is well-conditioned. With three chains B depends on the last heads in one column only: no tail.
+    """
+
+    def __init__(self, plan: Plan, targets: np.ndarray) -> None:
+        first, last = plan.task.sequences.T
+        self.plan, self.dim = plan, targets.shape[1]
+        self.delta = plan.layout.deltas(plan.task.sequences[plan.skip_carried])
+        self.pairs = np.concatenate([targets, plan.layout.rows[1][last]], axis=1)
+        background = np.zeros_like(self.pairs) if len(plan.chains) > 1 else None
+        self.start = np.zeros((2 * self.dim, self.dim))  # C before the tail
+        self.maps: list[np.ndarray] = []  # per chain W of all heads before the tail, as pairs (heads, 2 d, head_dim)
+        self.tail_start = len(plan.chains[0].thresholds) if background is not None else _tail_start(plan.chains[0].blocks, self.dim)
+        for number, chain in enumerate(plan.chains):
+            blocks = chain.blocks if background is not None else chain.blocks.part(slice(0, self.tail_start))
+            self.maps.append(_chain_maps(blocks, self.pairs, np.zeros_like(self.start), background))
+            self.start = self.start + _sum_of_maps(self.maps[-1], blocks.basis)
+            if number == 0 and background is not None:
+                off = first != last  # the heads that see b alone act on all other sequences as well
+                passed = np.searchsorted(chain.thresholds, plan.layout.scalar[last[off]], side="right")
+                # These maps read the constant coordinate, which is -1 in every delta.
+                cumulated = np.concatenate([np.zeros((1, 2 * self.dim)), np.cumsum(self.maps[0][:, :, 0], axis=0)])
+                background[off] = -cumulated[passed]
+        self.tail = plan.chains[0].blocks.part(slice(self.tail_start, None)) if background is None else None
+        tail_members = self.tail.members[self.tail.members >= 0] if self.tail else np.zeros(0, dtype=np.int64)
+        self.movable = np.concatenate([plan.skip_carried, tail_members])
+        self.contributions = np.zeros((len(plan.skip_carried), 2 * self.dim))
+        if background is not None:
+            self.contributions += background[plan.skip_carried]
+        for chain, maps in zip(plan.chains, self.maps, strict=True):
+            keys, mask = chain_keys(chain.kind, plan.layout, plan.task.sequences[plan.skip_carried])
+            passed = np.searchsorted(chain.thresholds, keys, side="right") * mask
+            self.contributions += _contributions(maps, chain.blocks.basis, np.minimum(passed, len(maps)), self.delta)
+        self.passed_of_tail = np.maximum(passed - self.tail_start, 0) if self.tail else np.zeros_like(plan.skip_carried)
+
+    def equations(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What the skip-carried sequences ask of G, as rows @ G^T = wanted; the sum of all maps as pairs; the tail's maps."""
+        carried, dim = len(self.plan.skip_carried), self.dim
+        self.pairs[self.movable, :dim] = targets
+        contributions, total = self.contributions, self.start
+        tail = np.zeros((0, 2 * dim, self.plan.head_dim))
+        if self.tail:
+            tail = _chain_maps(self.tail, self.pairs, self.start, None)
+            contributions = contributions + _contributions(tail, self.tail.basis, self.passed_of_tail, self.delta)
+            total = total + _sum_of_maps(tail, self.tail.basis)
+        rows = self.pairs[self.plan.skip_carried, dim:] - contributions[:, dim:]
+        return rows, targets[:carried] - contributions[:, :dim], total, tail
+
+    def draw(self, targets: np.ndarray, rng: np.random.Generator) -> _Draw:
+        """Solve for G with the movable targets as given; where G is free it is drawn at random."""
+        dim = self.dim
+        rows, wanted, total, tail = self.equations(targets)
+        inverse = np.linalg.pinv(rows)  # (d, carried)
+        free = np.linalg.qr(rng.standard_normal((dim, dim)))[0] @ (np.eye(dim) - inverse @ rows)
+        skip_map = (inverse @ wanted).T + free
+        residual = float(np.abs(rows @ skip_map.T - wanted).max(initial=0.0))
+        base = skip_map - (total[:dim] - skip_map @ total[dim:])
+        singular = np.linalg.svd(base, compute_uv=False)
+        condition = float(singular[0] / singular[-1]) if singular[-1] > 1e-200 else np.inf
+        return _Draw(targets, tail, skip_map, base, condition if residual < 1e-6 else np.inf)
+
+    def finish(self, drawn: _Draw) -> Solution:
+        """All maps for the G of a draw."""
+        dim = self.dim
+        self.pairs[self.movable, :dim] = drawn.targets
+        heads = np.concatenate([w[:, :dim] - drawn.skip_map @ w[:, dim:] for w in [*self.maps, drawn.tail]])
+        basis = np.concatenate([chain.blocks.basis for chain in self.plan.chains])
+        return Solution(drawn.base, heads, basis, self.pairs[:, :dim], self.movable, drawn.condition)
+
+
+def _tail_start(blocks: Blocks, enough: int) -> int:
+    """The first of the last heads that carry `enough` associations between them."""
+    carried = np.cumsum((blocks.members[::-1] >= 0).sum(axis=1))
+    return max(0, len(carried) - 1 - int(np.searchsorted(carried, enough)))
+
+
+def _chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray, background: np.ndarray | None) -> np.ndarray:
+    """W_j = Y_j - C_{j-1} Q_j with Y_j = (what block j must get) R_j^-1; a full block of d deltas forgets what came before it."""
+    members = blocks.members
+    missing = pairs[members] if background is None else pairs[members] - background[members]
+    missing[members < 0] = 0.0
+    maps = missing.transpose(0, 2, 1) @ blocks.inverse
+    if background is not None:  # heads that read one coordinate only: C_j is Y_j
+        maps[1:] -= maps[:-1].copy()
+        return maps
+    full = (members >= 0).sum(axis=1) == blocks.basis.shape[1]
+    ends = np.append(np.flatnonzero(~full), len(full))
+    place = 0
+    while place < len(members):
+        stop = place + 1
+        if full[place]:
+            stop = int(ends[np.searchsorted(ends, place)])
+            own = maps[place:stop].copy()
+            turn = blocks.basis[place : stop - 1].transpose(0, 2, 1) @ blocks.basis[place + 1 : stop]
+            maps[place] -= before @ blocks.basis[place]
+            maps[place + 1 : stop] -= own[:-1] @ turn
+            before = own[-1] @ blocks.basis[stop - 1].T
+        else:
+            maps[place] -= before @ blocks.basis[place]
+            before = before + maps[place] @ blocks.basis[place].T
+        place = stop
+    return maps
+
+
+def _sum_of_maps(maps: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """sum_h W_h Q_h^T."""
+    total = np.zeros((maps.shape[1], basis.shape[1]))
+    for start in range(0, len(maps), 4096):
+        part = slice(start, start + 4096)
+        total += np.tensordot(maps[part], basis[part], axes=([0, 2], [0, 2]))
+    return total
+
+
+def _contributions(maps: np.ndarray, basis: np.ndarray, passed: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """sum_{h < passed} W_h Q_h^T delta per sequence, walking up the heads once."""
+    result = np.zeros((len(passed), maps.shape[1]))
+    reached, cumulated = 0, np.zeros((maps.shape[1], basis.shape[1]))
+    for place in np.argsort(passed, kind="stable"):
+        cumulated = cumulated + _sum_of_maps(maps[reached : passed[place]], basis[reached : passed[place]])
+        reached = passed[place]
+        result[place] = cumulated @ delta[place]
+    return result
+
+
+def _moved(targets: np.ndarray, code: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets moved inside their label cones: up to twice as far out, aside by at most half of what the cone allows."""
+    gaps = targets @ code.T  # (movable, vocab)
+    lengths = (code**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(lengths[labels][:, None] + lengths[None, :] - 2 * gaps, 0.0))
+    margins = lengths[labels][:, None] - gaps
+    own = np.arange(len(labels)), labels
+    margins[own], apart[own] = np.inf, 1.0
+    radius = 0.5 * (margins / apart).min(axis=1, keepdims=True)
+    aside = rng.standard_normal(targets.shape)
+    aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+    return rng.uniform(1.0, 2.0, size=(len(labels), 1)) * (targets + radius * aside)

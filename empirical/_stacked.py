@@ -1,0 +1,294 @@
+"""Forward and backward pass of a stack of one-layer models, written out by hand: no autograd, last position only.
+
+Two engines compute the same thing. `PairEngine` is for sequences of two tokens, where a softmax over two scores is the
+sigmoid of their difference. With z the input of the attention at the last position and delta the input at the first
+minus z, a head's score difference is delta^T (W_K W_Q^T) z and its output z W_V W_O + a delta W_V W_O. Both
+are linear in the k^2 products delta_j z_i or delta_j a, so that all heads of a model share one matrix product each
+way. `GeneralEngine` takes any length: queries, keys and values are computed per token and position, then gathered.
+
+M models, R rows of data, N tokens, S positions, H heads; d, k and r are the widths of residual stream, attention input
+and head. Rows run along the last axis everywhere.
+"""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from empirical._parameters import StackedParameters
+
+
+class Engine(Protocol):
+    """What training needs: logits of rows of tokens, and the gradient that belongs to the last logits computed."""
+
+    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+        """Logits at the last position; the first axis of `tokens` may be 1 where all models see the same rows."""
+        ...
+
+    def backward(self, d_logits: Float[Tensor, "models vocab_size rows"]) -> None:
+        """Write the gradient for the last call of `logits` into the parameters' flat gradient."""
+        ...
+
+
+class PairEngine:
+    """The engine for S = 2; `rows` is the number R of rows of every call.
+
+    All buffers are made beforehand: memory that is asked for anew in every step is handed out page by page by the system,
+    which costs more than the arithmetic on it.
+    """
+
+    def __init__(self, parameters: StackedParameters, rows: int) -> None:
+        layout = parameters.layout
+        if layout.seq_len != 2:
+            raise ValueError(f"seq_len = {layout.seq_len}: the pair engine takes sequences of 2 tokens")
+        self.p, self.g, self.layout, self.rows = parameters.block, parameters.grad, layout, rows
+        self.models, self.k, self.heads = parameters.num_models, layout.inner_dim, layout.shape.num_heads
+        self.residual_positions = layout.variant == "paper"
+        empty, models, k, heads = parameters.flat.new_empty, self.models, self.k, self.heads
+        self.logits_out = empty(models, layout.vocab_size, rows)
+        self.gathered, self.d_gathered = empty(models, k, 2 * rows), empty(models, k, 2 * rows)
+        self.z, self.delta, self.d_z, self.attended, self.part = (empty(models, k, rows) for _ in range(5))
+        self.embedding, self.d_residual = (empty(models, layout.shape.embed_dim, rows) for _ in range(2))
+        self.value_sum, self.d_value_sum = empty(models, k, k), empty(models, k, k)
+        self.maps, self.d_maps = empty(models, 2, heads, k, k), empty(models, 2, heads, k, k)
+        # what the two maps of a head are summed with: delta_j z_i for scores, delta_j d_attended_i for values
+        self.products = empty(models, 2, k * k, rows)
+        self.coefficients = empty(models, 2, heads, rows)  # d_scores, attention on the first token
+        self.scores, self.d_weights = empty(models, heads, rows), empty(models, heads, rows)
+        self.mixed, self.scratch = empty(models, k * k, rows), empty(models, k, k, rows)
+        self._make_views()
+
+    def _make_views(self) -> None:
+        """Views made once: hundreds of thousands of steps would make them again each time."""
+        rows, k, models, heads = self.rows, self.k, self.models, self.heads
+        self.first, self.last = self.gathered[:, :, :rows], self.gathered[:, :, rows:]
+        self.d_first, self.d_last = self.d_gathered[:, :, :rows], self.d_gathered[:, :, rows:]
+        self.position_first, self.position_last = self.p["position"][:, :, :1], self.p["position"][:, :, 1:]
+        self.d_position_first, self.d_position_last = self.g["position"][:, :, 0], self.g["position"][:, :, 1]
+        self.delta_j, self.z_i = self.delta.unsqueeze(2), self.z.unsqueeze(1)
+        self.score_map, self.value_map = self.maps.view(models, 2, heads, k * k).unbind(1)
+        self.outer, self.d_mixed = self.products.unbind(1)
+        self.outer_ji, self.d_mixed_ji = self.products.view(models, 2, k, k, rows).unbind(1)
+        self.d_scores, self.weights = self.coefficients.unbind(1)
+        self.mixed_ji = self.mixed.view(models, k, k, rows)
+        self.score_scale_map, self.d_score_scale_map = self.maps[:, 0], self.d_maps[:, 0]
+        self.value_ji, self.d_value_ji = self.maps[:, 1], self.d_maps[:, 1]
+        r = self.layout.shape.head_dim
+        left, right, square = (2 * models * heads, k, r), (2 * models * heads, r, k), (2 * models * heads, k, k)
+        self.left, self.right = self.p["left"].view(left), self.p["right"].view(right)
+        self.d_left, self.d_right = self.g["left"].view(left), self.g["right"].view(right)
+        self.left_transposed, self.right_transposed = self.left.transpose(1, 2), self.right.transpose(1, 2)
+        self.maps_flat, self.d_maps_flat = self.maps.view(square), self.d_maps.view(square)
+        self.d_maps_rows = self.d_maps.view(2 * models, heads, k * k)
+        self.coefficients_rows = self.coefficients.view(2 * models, heads, rows)
+        self.products_transposed = self.products.view(2 * models, k * k, rows).transpose(1, 2)
+        self.score_map_transposed, self.value_map_transposed = self.score_map.transpose(1, 2), self.value_map.transpose(1, 2)
+        self.value_sum_transposed = self.value_sum.transpose(1, 2)
+        self.unembedding_transposed = self.p["unembedding"].transpose(1, 2)
+
+    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+        p, models = self.p, self.models
+        index = tokens.reshape(tokens.shape[0], 1, 2 * self.rows)
+        self.index = index.expand(models, self.k, -1)
+        self.last_index = index[:, :, self.rows :].expand(models, p["token"].shape[1], -1)
+        inside = torch.bmm(p["down"], p["token"]) if self.layout.shared_maps else p["token"]
+        torch.gather(inside, 2, self.index, out=self.gathered)
+        torch.add(self.last, self.position_last, out=self.z)
+        torch.add(self.first, self.position_first, out=self.delta).sub_(self.z)
+        if self.heads:
+            self._attend()
+        else:
+            self.attended.zero_()
+        if self.layout.shared_maps:
+            torch.gather(p["token"], 2, self.last_index, out=self.embedding)
+            self.embedding.baddbmm_(p["up"], self.attended)
+        else:
+            torch.add(self.attended, self.z if self.residual_positions else self.last, out=self.embedding)
+        return torch.bmm(p["unembedding"], self.embedding, out=self.logits_out)
+
+    def _attend(self) -> None:
+        torch.bmm(self.left, self.right, out=self.maps_flat)
+        if self.layout.score_scale != 1:
+            self.score_scale_map.mul_(self.layout.score_scale)
+        torch.mul(self.delta_j, self.z_i, out=self.outer_ji)
+        torch.bmm(self.score_map, self.outer, out=self.scores)
+        torch.sigmoid(self.scores, out=self.weights)
+        torch.bmm(self.value_map_transposed, self.weights, out=self.mixed)
+        torch.mul(self.mixed_ji, self.delta_j, out=self.scratch)
+        torch.sum(self.scratch, 1, out=self.attended)
+        torch.sum(self.value_ji, 1, out=self.value_sum)
+        self.attended.baddbmm_(self.value_sum_transposed, self.z)
+
+    def backward(self, d_logits: Float[Tensor, "models vocab_size rows"]) -> None:
+        p, g, shared_maps = self.p, self.g, self.layout.shared_maps
+        torch.bmm(d_logits, self.embedding.transpose(1, 2), out=g["unembedding"])
+        d_residual = torch.bmm(self.unembedding_transposed, d_logits, out=self.d_residual)
+        d_attended = d_residual
+        if self.heads and shared_maps:
+            torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
+            d_attended = torch.bmm(p["up"].transpose(1, 2), d_residual)
+        if self.heads:
+            self._backward_attention(d_attended)
+        else:
+            self.d_z.zero_()
+            self.d_first.zero_()
+            if shared_maps:
+                g["up"].zero_()
+        if self.residual_positions:
+            self.d_z.add_(d_residual)
+        torch.sub(self.d_z, self.d_first, out=self.d_last)
+        torch.sum(self.d_first, 2, out=self.d_position_first)
+        torch.sum(self.d_last, 2, out=self.d_position_last)
+        if shared_maps:
+            d_inside = self.z.new_zeros(self.models, self.k, self.layout.vocab_size)
+            d_inside.scatter_add_(2, self.index, self.d_gathered)
+            torch.bmm(d_inside, p["token"].transpose(1, 2), out=g["down"])
+            torch.bmm(p["down"].transpose(1, 2), d_inside, out=g["token"])
+            g["token"].scatter_add_(2, self.last_index, d_residual)
+            return
+        if not self.residual_positions:
+            self.d_last.add_(d_residual)
+        g["token"].zero_().scatter_add_(2, self.index, self.d_gathered)
+
+    def _backward_attention(self, d_attended: Float[Tensor, "models inner rows"]) -> None:
+        """Write d_delta into `d_first` and d_z into `d_z`, and the gradient of the heads."""
+        d_attended_i = d_attended.unsqueeze(1)
+        # values: attended_i = sum_j z_j value_sum_ji + sum_j delta_j mixed_ji, and mixed = value_map^T weights
+        torch.mul(self.delta_j, d_attended_i, out=self.d_mixed_ji)
+        torch.bmm(self.value_map, self.d_mixed, out=self.d_weights)
+        torch.mul(self.mixed_ji, d_attended_i, out=self.scratch)
+        torch.sum(self.scratch, 2, out=self.d_first)
+        torch.bmm(self.value_sum, d_attended, out=self.d_z)
+        # scores: weights = sigmoid(score_map . (delta_j z_i))
+        slope = torch.addcmul(self.weights, self.weights, self.weights, value=-1, out=self.scores)
+        torch.mul(self.d_weights, slope, out=self.d_scores)
+        d_outer = torch.bmm(self.score_map_transposed, self.d_scores, out=self.mixed).view(self.scratch.shape)
+        torch.mul(d_outer, self.z_i, out=self.scratch)
+        self.d_first.add_(torch.sum(self.scratch, 2, out=self.part))
+        torch.mul(d_outer, self.delta_j, out=self.scratch)
+        self.d_z.add_(torch.sum(self.scratch, 1, out=self.part))
+        # both maps of every head in one product, then the four matrices they are made of
+        torch.bmm(self.coefficients_rows, self.products_transposed, out=self.d_maps_rows)
+        torch.bmm(self.z, d_attended.transpose(1, 2), out=self.d_value_sum)
+        self.d_value_ji.add_(self.d_value_sum.unsqueeze(1))
+        if self.layout.score_scale != 1:
+            self.d_score_scale_map.mul_(self.layout.score_scale)
+        torch.bmm(self.d_maps_flat, self.right_transposed, out=self.d_left)
+        torch.bmm(self.left_transposed, self.d_maps_flat, out=self.d_right)
+
+
+class GeneralEngine:
+    """The engine for any S >= 1."""
+
+    def __init__(self, parameters: StackedParameters, rows: int) -> None:
+        self.p, self.g, self.layout, self.rows = parameters.block, parameters.grad, parameters.layout, rows
+        self.models, self.k = parameters.num_models, parameters.layout.inner_dim
+        self.residual_positions = parameters.layout.variant == "paper"
+
+    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+        p, shape = self.p, self.layout.shape
+        self.tokens = tokens
+        self.inside = torch.bmm(p["down"], p["token"]) if self.layout.shared_maps else p["token"]
+        residual = p["token"].gather(2, self._last(shape.embed_dim))
+        if self.residual_positions:
+            residual = residual + p["position"][:, :, -1:]
+        if shape.num_heads:
+            self.attended = self._attend()
+            mapped = torch.bmm(p["up"], self.attended) if self.layout.shared_maps else self.attended
+            residual = residual + mapped
+        self.embedding = residual
+        return torch.bmm(p["unembedding"], residual)
+
+    def _last(self, features: int) -> Int[Tensor, "models features rows"]:
+        return self.tokens[:, -1:].expand(self.models, features, self.rows)
+
+    def _all(self, features: int) -> Int[Tensor, "models features seq_len rows"]:
+        return self.tokens.unsqueeze(1).expand(self.models, features, -1, -1)
+
+    def _heads(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """W_K, W_V, W_Q as (M, H r, k) and W_O as (M, k, H r): head and head coordinate in one axis."""
+        left, right = self.p["left"], self.p["right"]
+        key, value = (left[:, i].transpose(2, 3).reshape(self.models, -1, self.k) for i in (0, 1))
+        query, output = (right[:, i].reshape(self.models, -1, self.k) for i in (0, 1))
+        return key, value, query, output.transpose(1, 2)
+
+    def _attend(self) -> Float[Tensor, "models inner rows"]:
+        shape, models, rows, seq_len = self.layout.shape, self.models, self.rows, self.layout.seq_len
+        width, vocab = shape.num_heads * shape.head_dim, self.layout.vocab_size
+        key, value, query, output = self._heads()
+        by_token = self.inside.unsqueeze(2) + self.p["position"].unsqueeze(3)
+        self.by_token = by_token.view(models, self.k, seq_len * vocab)
+        self.by_last_token = by_token[:, :, -1].contiguous()
+        index = self._all(width)
+        keys = torch.bmm(key, self.by_token).view(models, width, seq_len, vocab).gather(3, index)
+        values = torch.bmm(value, self.by_token).view(models, width, seq_len, vocab).gather(3, index)
+        queries = torch.bmm(query, self.by_last_token).gather(2, self._last(width)) * self.layout.score_scale
+        sizes = (models, shape.num_heads, shape.head_dim)
+        self.keys, self.values = keys.view(*sizes, seq_len, rows), values.view(*sizes, seq_len, rows)
+        self.queries = queries.view(*sizes, 1, rows)
+        self.attention = torch.softmax((self.keys * self.queries).sum(2), dim=2).unsqueeze(2)
+        self.context = (self.values * self.attention).sum(3).view(models, width, rows)
+        return torch.bmm(output, self.context)
+
+    def backward(self, d_logits: Float[Tensor, "models vocab_size rows"]) -> None:
+        p, g, shape = self.p, self.g, self.layout.shape
+        torch.bmm(d_logits, self.embedding.transpose(1, 2), out=g["unembedding"])
+        d_residual = torch.bmm(p["unembedding"].transpose(1, 2), d_logits)
+        g["token"].zero_().scatter_add_(2, self._last(shape.embed_dim), d_residual)
+        g["position"].zero_()
+        if self.residual_positions:
+            g["position"][:, :, -1] += d_residual.sum(2)
+        if not shape.num_heads:
+            if self.layout.shared_maps:
+                g["up"].zero_()
+                g["down"].zero_()
+            return
+        d_attended = d_residual
+        if self.layout.shared_maps:
+            torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
+            d_attended = torch.bmm(p["up"].transpose(1, 2), d_residual)
+        d_by_token = self._backward_attention(d_attended)
+        g["position"] += d_by_token.sum(3)
+        d_inside = d_by_token.sum(2)
+        if self.layout.shared_maps:
+            torch.bmm(d_inside, p["token"].transpose(1, 2), out=g["down"])
+            g["token"] += torch.bmm(p["down"].transpose(1, 2), d_inside)
+        else:
+            g["token"] += d_inside
+
+    def _backward_attention(self, d_attended: Float[Tensor, "models inner rows"]) -> Tensor:
+        shape, models, rows, seq_len = self.layout.shape, self.models, self.rows, self.layout.seq_len
+        heads, r, vocab = shape.num_heads, shape.head_dim, self.layout.vocab_size
+        width = heads * r
+        key, value, query, output = self._heads()
+        d_output = torch.bmm(self.context, d_attended.transpose(1, 2))
+        d_context = torch.bmm(output.transpose(1, 2), d_attended).view(models, heads, r, 1, rows)
+        d_values = d_context * self.attention
+        d_attention = (d_context * self.values).sum(2)
+        attention = self.attention.squeeze(2)
+        d_scores = attention * (d_attention - (attention * d_attention).sum(2, keepdim=True))
+        d_scores = d_scores.unsqueeze(2)
+        d_queries = (d_scores * self.keys).sum(3) * self.layout.score_scale
+        index = self._all(width)
+        zeros = d_attended.new_zeros
+        d_keys, d_values = (
+            zeros(models, width, seq_len, vocab)
+            .scatter_add_(3, index, d.reshape(models, width, seq_len, rows))
+            .view(models, width, -1)
+            for d in (d_scores * self.queries, d_values)
+        )
+        d_queries = zeros(models, width, vocab).scatter_add_(
+            2, self._last(width), d_queries.view(models, width, rows)
+        )
+        by_token = self.by_token.transpose(1, 2)
+        sizes = (models, heads, r, self.k)
+        left, right = self.g["left"], self.g["right"]
+        left[:, 0] = torch.bmm(d_keys, by_token).view(sizes).transpose(2, 3)
+        left[:, 1] = torch.bmm(d_values, by_token).view(sizes).transpose(2, 3)
+        right[:, 0] = torch.bmm(d_queries, self.by_last_token.transpose(1, 2)).view(sizes)
+        right[:, 1] = d_output.view(sizes)
+        d_by_token = torch.bmm(key.transpose(1, 2), d_keys) + torch.bmm(value.transpose(1, 2), d_values)
+        d_by_token = d_by_token.view(models, self.k, seq_len, vocab)
+        d_by_token[:, :, -1] += torch.bmm(query.transpose(1, 2), d_queries)
+        return d_by_token

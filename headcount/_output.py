@@ -1,0 +1,69 @@
+"""Where results go: places are checked before the work starts, files are written whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+Writer = Callable[[Path], None]
+"""Writes one file at the path it is given."""
+
+
+def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
+    """`path`, when a file can be put there that is none of the command's `inputs` (what it is -> path).
+
+    Raises ValueError, naming the option `name`: a folder, a missing or unwritable folder above, or an input.
+    """
+    if path.is_dir():
+        raise ValueError(f"{name} {path}: is a folder; the name of a file is legal")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} {path}: there is no folder {path.parent}; a file in an existing folder is legal")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{name} {path}: the folder {path.parent} cannot be written")
+    for what, given in inputs.items():
+        if path.exists() and given.exists() and path.samefile(given):
+            raise ValueError(f"{name} {path}: is the {what} itself; another file is legal")
+    return path
+
+
+@contextmanager
+def output_folder(path: Path, name: str) -> Iterator[Path]:
+    """The folder at `path`, made if need be and tried out; taken away again if it was made here and stays empty.
+
+    Raises ValueError, naming the option `name`, when it cannot be made or written, or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{name} {path}: is a file; a folder is legal")
+    made = not path.exists()
+    try:
+        path.mkdir(exist_ok=True)
+        trial = _partial(path / "trial")
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except FileNotFoundError:
+        raise ValueError(f"{name} {path}: there is no folder {path.parent} to make it in") from None
+    except OSError as error:
+        raise ValueError(f"{name} {path}: cannot be written ({error.strerror})") from None
+    try:
+        yield path
+    finally:
+        if made and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def write_together(writers: Mapping[Path, Writer]) -> None:
+    """Write all files, each beside its place, and put them there only when every one is whole."""
+    partial = {path: _partial(path) for path in writers}
+    try:
+        for path, write in writers.items():
+            write(partial[path])
+        for path, finished in partial.items():
+            os.replace(finished, path)
+    finally:
+        for left in partial.values():
+            left.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")

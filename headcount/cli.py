@@ -1,0 +1,160 @@
+"""The command line: `compare`, `build` and `measure`. Whatever is slow to import is imported when a command needs it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from headcount import __version__
+from headcount._plain_errors import PROGRAM, PlainGroup
+
+app = typer.Typer(
+    cls=PlainGroup,
+    name=PROGRAM,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0, 2 for bad arguments or input, 130 after Ctrl-C."""
+    app(prog_name=PROGRAM)
+
+
+def _example(*lines: str) -> str:
+    # \b keeps the lines of a paragraph as they are.
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=_example("headcount compare --heads 1,5,9 --num-models 5"))
+def _headcount(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """How many attention heads does it take to remember? Transformers built by hand from theorems, beside trained ones."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(
+    epilog=_example(
+        "headcount compare",
+        "headcount compare --vocab-size 20 --embed-dim 4 --head-dim 4 --heads 1:21:5 --num-models 5",
+        "headcount compare --task my_table.csv --heads 1,5,9 --out my_results",
+    )
+)
+def compare(
+    task: Annotated[
+        Path | None,
+        typer.Option("--task", metavar="FILE", help="CSV file, token_1,token_2,target; without it a random table of all pairs."),
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", min=2, help="N, tokens; 10, or with --task its largest entry + 1.")
+    ] = None,
+    embed_dim: Annotated[int, typer.Option("--embed-dim", min=2, help="d, width of the embedding.")] = 2,
+    head_dim: Annotated[int, typer.Option("--head-dim", min=1, help="d_h, width of a head, at most d.")] = 2,
+    heads: Annotated[
+        str, typer.Option("--heads", help="H: numbers and ranges first:last[:step], with commas between.")
+    ] = "1:21:4",
+    num_models: Annotated[int, typer.Option("--num-models", min=1, help="Models to train for each number of heads.")] = 20,
+    variant: Annotated[
+        Literal["notebook", "paper"],
+        typer.Option("--variant", help="Model to train: that of the published experiments, or of the theorem."),
+    ] = "notebook",
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of training.")] = 64,
+    num_batches: Annotated[int, typer.Option("--num-batches", min=1, help="Batches in an epoch.")] = 64,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Associations drawn for a batch.")] = 256,
+    table_seed: Annotated[
+        int | None, typer.Option("--table-seed", min=0, help="Seed of the random table; 0 unless given. Not with --task.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the models, trained and built.")] = 0,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for CSV, PNG and PDF; made if need be.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Compare bounds, models built by hand and trained models at several numbers of heads.
+
+    Writes compare.csv, compare.png and compare.pdf. The defaults are experiment 6 of Dana, Pydi and Chevaleyre 2025.
+    """
+    from headcount import _commands
+
+    _commands.compare(
+        task_file=task,
+        vocab_size=vocab_size,
+        embed_dim=embed_dim,
+        head_dim=head_dim,
+        heads_text=heads,
+        num_models=num_models,
+        variant=variant,
+        epochs=epochs,
+        num_batches=num_batches,
+        batch_size=batch_size,
+        table_seed=table_seed,
+        seed=seed,
+        out=out,
+    )
+
+
+@app.command(
+    epilog=_example(
+        "headcount build my_table.csv --embed-dim 2 --head-dim 2 -o model.safetensors",
+        "headcount measure model.safetensors my_table.csv",
+    )
+)
+def build(
+    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,token_2,target.")],
+    embed_dim: Annotated[int, typer.Option("--embed-dim", min=2, help="d, width of the embedding.")],
+    head_dim: Annotated[int, typer.Option("--head-dim", min=1, help="d_h, width of a head, at most d.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
+    num_heads: Annotated[
+        int | None, typer.Option("--num-heads", min=0, help="H; without it as few as hold all associations.")
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", min=2, help="N, tokens; without it the file's largest entry + 1.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="Construction; auto takes the one that holds most.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random in the construction.")] = 0,
+) -> None:
+    """Build a transformer by hand that holds your associations, and save it.
+
+    Too few heads for all of them is no error: the model then holds as many as it can, and the output says which it does not.
+    """
+    from headcount import _commands
+
+    _commands.build(
+        task_file=task,
+        embed_dim=embed_dim,
+        head_dim=head_dim,
+        output=output,
+        num_heads=num_heads,
+        vocab_size=vocab_size,
+        method=method,
+        seed=seed,
+    )
+
+
+@app.command(
+    epilog=_example(
+        "headcount measure model.safetensors my_table.csv",
+        "headcount measure model.safetensors my_table.csv --json numbers.json",
+    )
+)
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="A model that headcount saved.")],
+    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,..,token_S,target.")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers there as well.")] = None,
+) -> None:
+    """Measure how much of a table of associations a model holds, each association counted once."""
+    from headcount import _commands
+
+    _commands.measure(model_file=model, task_file=task, json_file=json_file)

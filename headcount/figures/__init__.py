@@ -1,0 +1,1 @@
+"""Figures, one function each; nothing here imports matplotlib before a figure is asked for by its module."""

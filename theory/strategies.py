@@ -1,0 +1,246 @@
+"""Hypothesis strategies for tasks and shapes: small, varied, and on purpose often degenerate.
+
+For property tests of any bound, construction or model, in this project or elsewhere:
+
+    from hypothesis import given
+    from theory.strategies import association_tasks, attention_shapes
+
+    @given(task=association_tasks(seq_len=2), shape=attention_shapes(embed_dim=(2, 4)))
+    def test_my_bound(task, shape):
+        assert my_bound(shape.num_heads, shape.head_dim, shape.embed_dim) <= 2 * task.num_associations
+
+What is drawn is a handful of small integers (sizes, a family, a label pattern, a seed), so failing examples shrink to
+small sizes and print as something that can be pasted into a test. The only file of `theory` that needs Hypothesis.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from jaxtyping import Int
+
+from theory.shapes import AttentionShape, checked_integer
+from theory.tasks import MAX_VOCAB_SIZE, AssociationTask
+
+Draw = Callable[..., Any]  # st.DrawFn is a protocol that run-time type checkers cannot check
+
+FAMILIES = (
+    "random",  # distinct sequences, uniformly
+    "constant",  # (a, .., a): all differences between positions are the same
+    "one last token",  # the skip connection cannot tell them apart
+    "few last tokens",  # two of them
+    "product",  # all choices from a small set per position
+    "matching",  # every position a permutation of the tokens: no token twice at a position
+    "complete",  # all N^S
+)
+"""How the sequences of a drawn task are chosen; the first words of its description."""
+
+LABELS = (
+    "random",  # uniform
+    "one",  # the same target for all
+    "two",  # at most two different targets
+    "last",  # the last token again
+    "cyclic",  # 0, 1, .., N - 1, 0, 1, ..
+    "blocks",  # 0, .., 0, 1, .., 1, .. in long runs
+)
+"""How targets are chosen."""
+
+DEFAULT_LARGEST = 64
+"""Most associations drawn unless `num_associations` or fixed sizes ask for more."""
+
+
+def association_tasks(
+    *,
+    vocab_size: int | tuple[int, int] = (2, 8),
+    seq_len: int | tuple[int, int] = (1, 3),
+    num_associations: int | tuple[int, int] | None = None,
+    complete: bool | None = None,
+    labels: str | None = None,
+) -> st.SearchStrategy[AssociationTask]:
+    """Association tasks of every family in FAMILIES.
+
+    Sizes are a number or an inclusive range (least, largest). Without `num_associations`, at most DEFAULT_LARGEST are
+    drawn. `complete=True` draws complete tables only (T0 is then N^S, and tables above DEFAULT_LARGEST come up only
+    where the sizes leave no smaller ones), `complete=False` never draws one, None mixes. `labels` is one of LABELS;
+    None mixes them.
+
+        @given(association_tasks(seq_len=2, complete=False))
+        def test_held(task): ...
+
+    Raises ValueError for ranges that are empty, or that no task fits.
+    """
+    tokens, lengths = _range("vocab_size", vocab_size, 2), _range("seq_len", seq_len, 1)
+    if tokens[1] > MAX_VOCAB_SIZE:
+        raise ValueError(f"vocab_size = {vocab_size}: must be at most {MAX_VOCAB_SIZE}")
+    if labels is not None and labels not in LABELS:
+        raise ValueError(f"labels = {labels!r}: must be None or one of {', '.join(LABELS)}")
+    if complete and num_associations is not None:
+        raise ValueError(f"num_associations = {num_associations}: must be None when complete=True, which makes it N^S")
+    least, largest = _range(
+        "num_associations", (1, DEFAULT_LARGEST) if num_associations is None else num_associations, 1
+    )
+    room = 1 if complete is False else 0  # one sequence at least is to be left out
+    if tokens[1] ** lengths[1] < least + room:
+        most = f"at most {tokens[1] ** lengths[1] - room} for these vocab_size, seq_len and complete"
+        raise ValueError(f"num_associations = {num_associations}: must be {most}")
+    return _tasks(tokens, lengths, (least, largest), complete, labels)
+
+
+def attention_shapes(
+    *,
+    embed_dim: int | tuple[int, int] = (2, 6),
+    num_heads: int | tuple[int, int] = (0, 8),
+    head_dim: int | tuple[int, int] | None = None,
+    wide_heads: bool = False,
+) -> st.SearchStrategy[AttentionShape]:
+    """Shapes of attention layers; sizes are a number or an inclusive range (least, largest).
+
+    Without `head_dim`, all widths up to d are drawn, up to 2 d with `wide_heads=True`. With it, widths beyond d are
+    left out unless `wide_heads=True`.
+
+        @given(attention_shapes(embed_dim=(2, 4), num_heads=3, wide_heads=True))
+        def test_counts(shape): ...
+
+    Raises ValueError for ranges that are empty, or that no shape fits.
+    """
+    dims, heads = _range("embed_dim", embed_dim, 1), _range("num_heads", num_heads, 0)
+    widths = None if head_dim is None else _range("head_dim", head_dim, 1)
+    if widths is not None and not wide_heads:
+        if widths[0] > dims[1]:
+            raise ValueError(f"head_dim = {head_dim}: must be at most embed_dim = {dims[1]} unless wide_heads=True")
+        dims = (max(dims[0], widths[0]), dims[1])
+    return _shapes(dims, heads, widths, wide_heads)
+
+
+def _range(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+    if not isinstance(value, tuple):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"{name} = {value}: must be a number or a pair (least, largest)")
+    low, high = checked_integer(name, value[0], least), checked_integer(name, value[1], least)
+    if low > high:
+        raise ValueError(f"{name} = {value}: must be (least, largest) with least <= largest")
+    return low, high
+
+
+def _last_fitting(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """The largest number in low..high that fits (all below it do too), low - 1 when none does."""
+    return bisect_left(range(low, high + 1), True, key=lambda number: not fits(number)) + low - 1
+
+
+@st.composite
+def _tasks(
+    draw: Draw,
+    tokens: tuple[int, int],
+    lengths: tuple[int, int],
+    counts: tuple[int, int],
+    complete: bool | None,
+    labels: str | None,
+) -> AssociationTask:
+    least, largest = counts
+    needed = least + (complete is False)
+    # Only lengths, then only vocabularies, with enough sequences (and, for complete tables, not too many if possible).
+    shortest = bisect_left(range(lengths[0], lengths[1] + 1), needed, key=lambda s: tokens[1] ** s) + lengths[0]
+    longest = lengths[1]
+    if complete:
+        longest = max(shortest, _last_fitting(shortest, lengths[1], lambda s: tokens[0] ** s <= largest))
+    seq_len = draw(st.integers(shortest, longest))
+    fewest = bisect_left(range(tokens[0], tokens[1] + 1), needed, key=lambda n: n**seq_len) + tokens[0]
+    most = tokens[1]
+    if complete:
+        most = max(fewest, _last_fitting(fewest, tokens[1], lambda n: n**seq_len <= largest))
+    vocab_size = draw(st.integers(fewest, most))
+
+    total = vocab_size**seq_len
+    largest = min(largest, total - (complete is False))
+    sizes = {
+        "random": total,
+        "constant": vocab_size,
+        "one last token": total // vocab_size,
+        "few last tokens": 2 * total // vocab_size,
+        "product": min(vocab_size, 3) ** seq_len,
+        "matching": vocab_size,
+        "complete": total if total <= largest else 0,
+    }
+    family = "complete" if complete else draw(st.sampled_from([name for name in FAMILIES if sizes[name] >= least]))
+    pattern = draw(st.sampled_from(LABELS)) if labels is None else labels
+    sides = (1,) * seq_len
+    if family == "complete":
+        count = total
+    elif family == "product":
+        sides = draw(st.tuples(*[st.integers(1, min(vocab_size, 3))] * seq_len))
+        if prod(sides) < least:
+            sides = (min(vocab_size, 3),) * seq_len
+        count = min(prod(sides), largest)
+    else:
+        count = draw(st.integers(least, min(largest, sizes[family])))
+    seed = draw(st.integers(0, 2**16))
+    rng = np.random.default_rng(seed)
+    sequences = _sequences(family, vocab_size, seq_len, count, np.array(sides), rng)
+    targets = _targets(pattern, sequences[:, -1], vocab_size, rng)
+    return AssociationTask(sequences, targets, vocab_size, f"{family}, labels {pattern}, seed {seed}")
+
+
+@st.composite
+def _shapes(
+    draw: Draw,
+    dims: tuple[int, int],
+    heads: tuple[int, int],
+    widths: tuple[int, int] | None,
+    wide_heads: bool,
+) -> AttentionShape:
+    embed_dim = draw(st.integers(*dims))
+    least, largest = widths or (1, 2 * embed_dim)
+    head_dim = draw(st.integers(least, largest if wide_heads else min(largest, embed_dim)))
+    return AttentionShape(embed_dim, draw(st.integers(*heads)), head_dim)
+
+
+def _sequences(
+    family: str, vocab_size: int, seq_len: int, count: int, sides: Int[np.ndarray, " seq_len"], rng: np.random.Generator
+) -> Int[np.ndarray, "count seq_len"]:
+    if family == "complete":
+        return AssociationTask.complete(vocab_size, seq_len, 0).sequences
+    if family == "constant":
+        return np.repeat(rng.permutation(vocab_size)[:count, None], seq_len, axis=1)
+    if family == "matching":
+        return np.stack([rng.permutation(vocab_size)[:count] for _ in range(seq_len)], axis=1)
+    if family == "product":
+        chosen = [rng.choice(vocab_size, size=side, replace=False).tolist() for side in sides.tolist()]
+        return rng.permutation(np.array(list(product(*chosen)), dtype=np.int64))[:count]
+    seed = int(rng.integers(2**32))
+    if family == "random":
+        return AssociationTask.random(vocab_size, seq_len, count, seed).sequences
+    parts = [count] if family == "one last token" else [count - count // 2, count // 2]
+    last_tokens = rng.permutation(vocab_size)
+    return np.concatenate(
+        [_ending(int(last), vocab_size, seq_len, part, seed) for last, part in zip(last_tokens, parts, strict=False)]
+    )
+
+
+def _ending(last: int, vocab_size: int, seq_len: int, count: int, seed: int) -> Int[np.ndarray, "count seq_len"]:
+    rows = np.full((count, seq_len), last, dtype=np.int64)
+    if seq_len > 1 and count > 0:
+        rows[:, :-1] = AssociationTask.random(vocab_size, seq_len - 1, count, seed + last).sequences
+    return rows
+
+
+def _targets(
+    pattern: str, last_tokens: Int[np.ndarray, " count"], vocab_size: int, rng: np.random.Generator
+) -> Int[np.ndarray, " count"]:
+    count = last_tokens.size
+    places = np.arange(count)
+    if pattern == "one":
+        return np.full(count, rng.integers(vocab_size), dtype=np.int64)
+    if pattern == "two":
+        return rng.choice(vocab_size, size=2, replace=False)[rng.integers(2, size=(count,))]
+    if pattern == "last":
+        return last_tokens
+    if pattern == "cyclic":
+        return places % vocab_size
+    if pattern == "blocks":
+        return places * vocab_size // count
+    return rng.integers(vocab_size, size=(count,))
