@@ -77,21 +77,22 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} thread(s) for both, median of {arguments.repeats} interleaved turns")
-    print("  N   d   H models | stacked/s baseline/s  ratio (least .. most)  aim | accuracy stacked  baseline  difference, its 95% half-width")
+    print("  N   d   H models | stacked/s baseline/s  ratio (least .. most)  aim | accuracy: ours, baseline, difference +- 95%")
     for number in arguments.cases:
         vocab, dim, heads, models, aim = CASES[number]
         task, shape = AssociationTask.complete(vocab, 2, seed=0), AttentionShape(dim, heads, dim)
         turn(task, shape, models, 3)  # warm-up
         turns = [turn(task, shape, models, arguments.baseline_steps) for _ in range(arguments.repeats)]
         ratios = [ours / theirs for ours, theirs in turns]
+        stacked, plain = (median(rates) for rates in zip(*turns, strict=True))
         line = (
-            f"{vocab:3d} {dim:3d} {heads:3d} {models:6d} | {median(t[0] for t in turns):9.0f} {median(t[1] for t in turns):10.1f} "
+            f"{vocab:3d} {dim:3d} {heads:3d} {models:6d} | {stacked:9.0f} {plain:10.1f} "
             f"{median(ratios):6.1f} ({min(ratios):5.1f} .. {max(ratios):5.1f}) {aim:4d} |"
         )
         if not arguments.no_accuracy:
             ours, theirs = accuracies(task, shape, min(models, 5))
             spread = 1.96 * np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
-            line += f" {np.mean(ours):.4f} {np.mean(theirs):.4f} {np.mean(ours) - np.mean(theirs):+.4f} {spread:.4f}"
+            line += f" {np.mean(ours):.4f} {np.mean(theirs):.4f} {np.mean(ours) - np.mean(theirs):+.4f} +- {spread:.4f}"
         print(line, flush=True)
 
 

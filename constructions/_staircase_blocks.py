@@ -1,14 +1,14 @@
 """Which association is carried by which head: the staircase's plan, made before any weight is.
 
-Walking up the order, one sequence for each of d last tokens is carried by the skip connection, every other one by the head that is
-open at that moment; a head carries at most d_h sequences, of independent deltas, then the next one opens.
+Walking up the order, one sequence for each of d last tokens is carried by the skip connection, every other one by the head
+that is open at that moment; a head carries at most d_h sequences, of independent deltas, then the next one opens.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 # A delta counts as dependent on its block when less than this much of it (|delta| >= 1) is new: float64 keeps half its digits.
 DEPENDENT = 1e-6
@@ -42,9 +42,9 @@ class Blocks:
 
 def choose_skip_carried(
     rows: Float[np.ndarray, "associations embed_dim"],
-    last_tokens: Int[np.ndarray, "associations"],  # noqa: F821
+    last_tokens: Int[np.ndarray, "associations"],
     threshold: float,
-) -> Int[np.ndarray, "carried"]:  # noqa: F821
+) -> Int[np.ndarray, "carried"]:
     """Which sequences the skip connection carries: for min(d, K) last tokens the first sequence with that token.
 
     Args:
@@ -100,7 +100,7 @@ def cut_into_blocks(
     return Blocks(np.concatenate(members), np.concatenate(bases), np.concatenate(inverses), quality)
 
 
-def _padded_inverse(factor: Float[np.ndarray, "h m m"], present: Float[np.ndarray, "h m"]) -> Float[np.ndarray, "h m m"]:
+def _padded_inverse(factor: Float[np.ndarray, "h m m"], present: Bool[np.ndarray, "h m"]) -> Float[np.ndarray, "h m m"]:
     """Inverses of the upper triangles, zero where a head has room left."""
     width = factor.shape[1]
     absent = np.eye(width) * ~present[:, None, :]

@@ -1,8 +1,8 @@
 """Where the staircase puts its tokens: embeddings, and the total order of all sequences that its heads cut with thresholds.
 
-Coordinate 0 of the residual stream is the order coordinate (one whole number per token, scaled by a power of two), coordinate 1 is
-constant (0 at the first position, 1 at the last), the others only keep deltas independent. Sequences are pairs (a, b), b last;
-x1(a), x2(b) are the two rows of the residual stream and delta = x1(a) - x2(b), so that delta_1 = -1 for every pair.
+Coordinate 0 of the residual stream is the order coordinate (one whole number per token, scaled by a power of two), coordinate
+1 is constant (0 at the first position, 1 at the last), the others only keep deltas independent. Sequences are pairs (a, b), b
+last; x1(a), x2(b) are the two rows of the residual stream and delta = x1(a) - x2(b), so that delta_1 = -1 for every pair.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Layout:
         mixed: whether neighbours in the order differ in both tokens.
     """
 
-    scalar: Int[np.ndarray, "vocab"]  # noqa: F821
+    scalar: Int[np.ndarray, "vocab"]
     shift: int
     first: int
     last: int
@@ -39,8 +39,8 @@ class Layout:
     def skip_threshold(self) -> float:
         """How much of its x2 must be new for a sequence to be carried by the skip connection.
 
-        In an order by first tokens, a whole block can share its first token; E is then affine in x2 on all that lies in the block, and
-        the skip can carry nothing in it. There the earliest sequences are taken, whatever their conditioning.
+        In an order by first tokens, a whole block can share its first token; E is then affine in x2 on all that lies in the
+        block, and the skip can carry nothing in it. There the earliest sequences are taken, whatever their conditioning.
         """
         return 0.3 if self.mixed else 1e-4
 
@@ -56,15 +56,14 @@ class Layout:
         return position
 
 
-def layout(
-    sequences: Int[np.ndarray, "associations 2"], vocab_size: int, embed_dim: int, attempt: int, seed: int
-) -> Layout:
+def layout(sequences: Int[np.ndarray, "associations 2"], vocab_size: int, embed_dim: int, attempt: int, seed: int) -> Layout:
     """The layout to try in a given attempt: regular ones first, then random ones.
 
-    A regular layout numbers the tokens in order and orders pairs by their first token, then their last; its remaining coordinates
-    repeat a regular simplex, so that neighbours in the order have independent deltas: best for complete tables. In the plane, where
-    only the order coordinate tells deltas apart, it orders by the sum, then the first: neighbours are twice as far from each other.
-    A random one permutes the tokens, spaces them irregularly and draws the remaining coordinates; every other one mixes both digits.
+    A regular layout numbers the tokens in order and orders pairs by their first token, then their last; its remaining
+    coordinates repeat a regular simplex, so that neighbours in the order have independent deltas: best for complete tables. In
+    the plane, where only the order coordinate tells deltas apart, it orders by the sum, then by the first token: neighbours are
+    then twice as far from each other. A random layout permutes the tokens, spaces them irregularly and draws the remaining
+    coordinates; every other one mixes both digits.
     """
     used = np.unique(sequences)
     scalar = np.zeros(vocab_size, dtype=np.int64)
@@ -82,7 +81,7 @@ def layout(
 
 
 def assemble(
-    scalar: Int[np.ndarray, "vocab"],  # noqa: F821
+    scalar: Int[np.ndarray, "vocab"],
     first: int,
     last: int,
     rest: Float[np.ndarray, "vocab rest"],
@@ -107,7 +106,7 @@ def _coprime(rng: np.random.Generator, at_least: int) -> tuple[int, int]:
             return first, last
 
 
-def _simplex_coordinates(scalar: Int[np.ndarray, "vocab"], embed_dim: int) -> Float[np.ndarray, "vocab rest"]:  # noqa: F821
+def _simplex_coordinates(scalar: Int[np.ndarray, "vocab"], embed_dim: int) -> Float[np.ndarray, "vocab rest"]:
     """Rows that, with the constant coordinate, repeat an orthogonal basis with period d - 1."""
     if embed_dim == 2:
         return np.zeros((len(scalar), 0))

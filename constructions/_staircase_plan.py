@@ -25,7 +25,7 @@ class Chain:
 
     kind: str
     blocks: Blocks
-    thresholds: Float[np.ndarray, "heads"]  # noqa: F821
+    thresholds: Float[np.ndarray, "heads"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Plan:
 
     task: AssociationTask
     layout: Layout
-    skip_carried: Int[np.ndarray, "carried"]  # noqa: F821
+    skip_carried: Int[np.ndarray, "carried"]
     chains: tuple[Chain, ...]
     num_heads: int
     head_dim: int
@@ -59,7 +59,7 @@ class Plan:
         return sum(len(chain.thresholds) for chain in self.chains)
 
     @property
-    def held(self) -> Int[np.ndarray, "held"]:  # noqa: F821
+    def held(self) -> Int[np.ndarray, "held"]:
         """Task indices of the associations that will be held, ascending."""
         carried = [chain.blocks.members[chain.blocks.members >= 0] for chain in self.chains]
         return np.sort(np.concatenate([self.skip_carried, *carried]))
@@ -70,9 +70,7 @@ class Plan:
         return len(self.skip_carried) + sum(chain.blocks.num_carried for chain in self.chains)
 
 
-def plan_once(
-    task: AssociationTask, embed_dim: int, head_dim: int, num_heads: int | None, attempt: int, seed: int
-) -> Plan:
+def plan_once(task: AssociationTask, embed_dim: int, head_dim: int, num_heads: int | None, attempt: int, seed: int) -> Plan:
     """The plan of one layout; see `_staircase_search` for the choice among them."""
     make = sidon_layout if head_dim == 1 else layout
     chosen = make(task.sequences, task.vocab_size, embed_dim, attempt, seed)

@@ -16,7 +16,7 @@ Rank = tuple[bool, int, int, float]
 
 
 def best_plan(task: AssociationTask, embed_dim: int, head_dim: int, num_heads: int | None, seed: int) -> Plan:
-    """The best plan among several layouts; the first one that reaches the repaired Corollary 1 well-conditioned ends the search."""
+    """The best plan among several layouts; the first that reaches the repaired Corollary 1 well-conditioned ends the search."""
     enough = repaired_heads(task.num_associations, head_dim, embed_dim, task.num_last_tokens)
     heads = enough if num_heads is None else num_heads
     bound = repaired_associations(heads, head_dim, embed_dim, task.num_last_tokens, task.num_associations)

@@ -2,7 +2,8 @@
 
 A sequence with x2 = x that has passed the thresholds of the heads h <= j gets E = G x + C_j delta, C_j = sum_{h<=j} M_h.
 Everything is linear in the targets and in G, so it is computed with G unknown: every target t is carried along with its x
-(a "pair"), maps are stacked as [top; bottom] and mean top - G bottom. G then follows from the at most d sequences that the skip carries.
+(a "pair"), maps are stacked as [top; bottom] and mean top - G bottom. G then follows from the at most d sequences that the
+skip carries.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Solution:
     heads: Float[np.ndarray, "heads embed_dim head_dim"]
     basis: Float[np.ndarray, "heads embed_dim head_dim"]
     targets: Float[np.ndarray, "associations embed_dim"]
-    movable: Int[np.ndarray, "movable"]  # noqa: F821
+    movable: Int[np.ndarray, "movable"]
     condition: float
 
 
@@ -109,7 +110,9 @@ class _System:
         background = np.zeros_like(self.pairs) if len(plan.chains) > 1 else None
         self.start = np.zeros((2 * self.dim, self.dim))  # C before the tail
         self.maps: list[np.ndarray] = []  # per chain W of all heads before the tail, as pairs (heads, 2 d, head_dim)
-        self.tail_start = len(plan.chains[0].thresholds) if background is not None else _tail_start(plan.chains[0].blocks, self.dim)
+        self.tail_start = (
+            len(plan.chains[0].thresholds) if background is not None else _tail_start(plan.chains[0].blocks, self.dim)
+        )
         for number, chain in enumerate(plan.chains):
             blocks = chain.blocks if background is not None else chain.blocks.part(slice(0, self.tail_start))
             self.maps.append(_chain_maps(blocks, self.pairs, np.zeros_like(self.start), background))

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from constructions.attention import token_attention
-from theory.shapes import AttentionShape
+from theory.shapes import AttentionShape, checked_integer
 
 FILE_FORMAT = "headcount attention-only transformer, version 1"
 PARAMETER_NAMES = ("token_embedding", "position_embedding", "query", "key", "value", "output", "unembedding")
@@ -60,9 +60,7 @@ class AttentionOnlyTransformer(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        for name, given in (("vocab_size", vocab_size), ("seq_len", seq_len)):
-            if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-                raise ValueError(f"{name} = {given!r}: a whole number of at least 1 is legal")
+        vocab_size, seq_len = checked_integer("vocab_size", vocab_size, 1), checked_integer("seq_len", seq_len, 1)
         if not dtype.is_floating_point:
             raise ValueError(f"dtype = {dtype}: a floating-point type is legal")
         self.shape = AttentionShape(embed_dim=embed_dim, num_heads=num_heads, head_dim=head_dim)
@@ -110,8 +108,10 @@ class AttentionOnlyTransformer(nn.Module):
         return max((float(p.detach().abs().max()) for p in self.parameters() if p.numel()), default=0.0)
 
     def extra_repr(self) -> str:
-        return (f"vocab_size={self.vocab_size}, seq_len={self.seq_len}, embed_dim={self.embed_dim}, "
-                f"num_heads={self.num_heads}, head_dim={self.head_dim}, dtype={self.dtype}")
+        return (
+            f"vocab_size={self.vocab_size}, seq_len={self.seq_len}, embed_dim={self.embed_dim}, "
+            f"num_heads={self.num_heads}, head_dim={self.head_dim}, dtype={self.dtype}"
+        )
 
     def forward(
         self, tokens: Int[Tensor, "batch positions"], *, all_positions: bool = False
@@ -153,8 +153,15 @@ class AttentionOnlyTransformer(nn.Module):
 
     def to_dtype(self, dtype: torch.dtype) -> "AttentionOnlyTransformer":
         """A copy with every weight rounded to `dtype`; the model itself stays as it is."""
-        copy = AttentionOnlyTransformer(self.vocab_size, self.seq_len, self.embed_dim, self.num_heads, self.head_dim,
-                                        dtype=dtype, device=self.token_embedding.device)
+        copy = AttentionOnlyTransformer(
+            self.vocab_size,
+            self.seq_len,
+            self.embed_dim,
+            self.num_heads,
+            self.head_dim,
+            dtype=dtype,
+            device=self.token_embedding.device,
+        )
         with torch.no_grad():
             for name in PARAMETER_NAMES:
                 getattr(copy, name).copy_(getattr(self, name))
@@ -173,8 +180,13 @@ class AttentionOnlyTransformer(nn.Module):
         path = Path(path)
         if path.is_dir() or not path.parent.is_dir():
             raise ModelFileError(f"{path}: a file in an existing folder is legal as a place for a model")
-        shape = {"vocab_size": self.vocab_size, "seq_len": self.seq_len, "embed_dim": self.embed_dim,
-                 "num_heads": self.num_heads, "head_dim": self.head_dim}
+        shape = {
+            "vocab_size": self.vocab_size,
+            "seq_len": self.seq_len,
+            "embed_dim": self.embed_dim,
+            "num_heads": self.num_heads,
+            "head_dim": self.head_dim,
+        }
         metadata = {"format": FILE_FORMAT, "shape": json.dumps(shape), "provenance": json.dumps(dict(provenance or {}))}
         tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in PARAMETER_NAMES}
         try:
@@ -190,7 +202,7 @@ class AttentionOnlyTransformer(nn.Module):
             os.chmod(partial, 0o666 & ~umask)
             os.replace(partial, path)
         except (OSError, SafetensorError) as error:
-            raise ModelFileError(f"{path}: can't be written ({error})") from error
+            raise ModelFileError(f"{path}: can't be written ({_first_line(error)})") from error
         finally:
             Path(partial).unlink(missing_ok=True)
 
@@ -220,10 +232,14 @@ def load_with_provenance(
             provenance = json.loads(metadata.get("provenance", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({error})") from error
+        raise ModelFileError(f"{path}: not a readable safetensors file ({_first_line(error)})") from error
     if not isinstance(provenance, dict) or not all(isinstance(word, str) for word in provenance.values()):
         raise ModelFileError(f"{path}: its provenance is not a table of strings")
     return _filled(path, model, tensors, device), provenance
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _empty_model(path: Path, metadata: Mapping[str, str]) -> AttentionOnlyTransformer:
@@ -233,7 +249,7 @@ def _empty_model(path: Path, metadata: Mapping[str, str]) -> AttentionOnlyTransf
         # On the meta device a shape that lies about its size costs no memory.
         return AttentionOnlyTransformer(**json.loads(metadata.get("shape", "")), device="meta")
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: the shape in its metadata is not legal ({error})") from error
+        raise ModelFileError(f"{path}: the shape in its metadata is not legal ({_first_line(error)})") from error
 
 
 def _filled(

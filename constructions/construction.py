@@ -56,7 +56,7 @@ class Construction:
     task: AssociationTask
     method: str
     source: str
-    held: Int[np.ndarray, "held"]  # noqa: F821
+    held: Int[np.ndarray, "held"]
     promised_margin: float
     checks: tuple[DtypeCheck, ...] = ()
     failure: str | None = None
@@ -118,7 +118,7 @@ class Construction:
 
 
 def logit_margins(
-    model: AttentionOnlyTransformer, task: AssociationTask, indices: Int[np.ndarray, "some"] | None = None  # noqa: F821
+    model: AttentionOnlyTransformer, task: AssociationTask, indices: Int[np.ndarray, "some"] | None = None
 ) -> Tensor:
     """Per association the label's logit minus the largest other one; NaN where a logit is not a number.
 

@@ -49,7 +49,8 @@ def build(
         check: run the model over what it holds in float64 and float32 (over a sample where that is more than CHECKED_WORK).
 
     Returns:
-        The construction, in float64. If the float64 run finds an association wrong, `held` is what was right and `failure` says so.
+        The construction, in float64. If the float64 run finds an association wrong, `held` is what was right and `failure`
+        says so.
 
     Raises:
         ValueError: S is not 2, an argument is out of range, or the arrays would need more than MOST_BYTES.
@@ -73,9 +74,7 @@ def build(
     return _verified(built) if check else built
 
 
-def plan(
-    task: AssociationTask, *, embed_dim: int, head_dim: int, num_heads: int | None = None, seed: int = 0
-) -> Plan:
+def plan(task: AssociationTask, *, embed_dim: int, head_dim: int, num_heads: int | None = None, seed: int = 0) -> Plan:
     """What `build` would hold and with how many heads, without computing any weight; arguments and errors as there.
 
     Returns:

@@ -104,8 +104,8 @@ def checked_memory(
         needed = (4 * layout.num_parameters() + 8 * _largest_result(layout, rows_of_a_step(task, settings))) * size
         if needed > MAX_MODEL_BYTES:
             raise ValueError(
-                f"shapes: {shape} with vocab_size = {task.vocab_size} would take about {needed / 1024**3:.1f} GiB a model: must be "
-                f"at most {MAX_MODEL_BYTES / 1024**3:.0f} GiB"
+                f"shapes: {shape} with vocab_size = {task.vocab_size} would take about {needed / 1024**3:.1f} GiB a model: "
+                f"must be at most {MAX_MODEL_BYTES / 1024**3:.0f} GiB"
             )
 
 
@@ -176,7 +176,12 @@ def run_stack(
     if step < num_steps:
         report(num_steps - told, float("nan"))
     return [
-        StackResult(record.accuracy(place), record.loss(place), record.reasons[place], parameters.take(place, layouts[number].shape.num_heads))
+        StackResult(
+            record.accuracy(place),
+            record.loss(place),
+            record.reasons[place],
+            parameters.take(place, layouts[number].shape.num_heads),
+        )
         for place, (number, _) in enumerate(members)
     ]
 
@@ -216,6 +221,9 @@ def run_stacks(
     def one(members: list[Member]) -> list[StackResult]:
         try:
             return run_stack(task, layouts, members, settings, seed, device, tell)
+        except BaseException:
+            over.set()
+            raise
         finally:
             messages.put(None)
 
@@ -229,11 +237,12 @@ def run_stacks(
             message = messages.get()
             if message is None:
                 running -= 1
-                if any(future.done() and future.exception() for future in futures):
-                    break
             elif progress is not None:
                 done += message[0]
                 progress(done, total, message[1])
+        for error in (future.exception() for future in futures):
+            if error is not None and not isinstance(error, _Stopped):
+                raise error
         return {
             member: result
             for members, future in zip(stacks, futures, strict=True)

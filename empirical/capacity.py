@@ -1,10 +1,12 @@
 """The ruler: what a model holds of a task, measured the same way whether its weights were built, solved or trained."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from scipy.optimize import minimize_scalar
+from torch import Tensor
 
 from constructions.aot import AttentionOnlyTransformer
 from constructions.construction import logit_margins
@@ -24,6 +26,7 @@ class Measurement:
         held: associations whose label's logit is strictly the largest: a tie holds nothing.
         accuracy: held / T0.
         margin_min, margin_median, margin_max: of the label's logit over the next one, in logit units; NaN where a logit is NaN.
+            The median of an even number is the lower one.
         cross_entropy: mean of -log p(label), in nats, of the logits as they are.
         best_temperature: the temperature by which dividing all logits makes the cross-entropy least; NaN where none does.
         cross_entropy_at_best_temperature: that least mean, in nats; never above log N.
@@ -31,8 +34,8 @@ class Measurement:
         effective_parameters: those left after gauge freedom (`theory.memorization.effective_parameters`), or as told.
         bits_per_parameter: held * log2(N) / nominal_parameters.
         bits_per_effective_parameter: held * log2(N) / effective_parameters.
-        bits_by_cross_entropy: (T0 log2 N - total cross-entropy at the best temperature, in bits) / nominal_parameters; this estimate
-            depends on the scale of the logits, hence the temperature.
+        bits_by_cross_entropy: (T0 log2 N - total cross-entropy at the best temperature, in bits) / nominal_parameters; this
+            estimate depends on the scale of the logits, hence the temperature.
         memory: X with accuracy = 1/N + (1 - 1/N) X / T0 (phi^-1, Corollary 2): associations beyond guessing; can be below 0.
 
     Source: Dana, Pydi and Chevaleyre 2025, Corollary 2 and experiments; bits per parameter as in Allen-Zhu and Li 2024 and
@@ -94,7 +97,7 @@ def measure(
         held=held,
         accuracy=held / task.num_associations,
         margin_min=math.nan if broken else float(margins.min()),
-        margin_median=math.nan if broken else float(margins.quantile(0.5)) if len(margins) < 1 << 24 else float(margins.median()),
+        margin_median=math.nan if broken else float(margins.median()),
         margin_max=math.nan if broken else float(margins.max()),
         cross_entropy=entropy,
         best_temperature=temperature,
@@ -120,8 +123,12 @@ def _cross_entropies(model: AttentionOnlyTransformer, task: AssociationTask) -> 
     # As a function of the inverse temperature the mean is convex: a bounded search over its logarithm finds the minimum.
     # Beyond exp(40) / spread every difference has left the range of floats; towards 0 the mean tends to log N.
     low, high = math.log(1e-6 / chunks.spread), math.log(1e9 / chunks.spread)
-    found = minimize_scalar(lambda log_inverse: chunks.cross_entropy(math.exp(log_inverse)), bounds=(low, high), method="bounded",
-                            options={"xatol": 1e-6})
+    found = minimize_scalar(
+        lambda log_inverse: chunks.cross_entropy(math.exp(log_inverse)),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
     if found.fun >= uniform:
         return as_is, math.inf, uniform
     return as_is, math.exp(-found.x), float(found.fun)
@@ -137,7 +144,7 @@ class _Logits:
         spreads = [float(part.abs().max()) for part in self._parts()]
         self.spread = math.nan if any(math.isnan(s) for s in spreads) else max(spreads)
 
-    def _compute(self):  # type: ignore[no-untyped-def]
+    def _compute(self) -> Iterator[Tensor]:
         for start in range(0, self.task.num_associations, self.rows):
             tokens = torch.tensor(self.task.sequences[start : start + self.rows])
             labels = torch.tensor(self.task.targets[start : start + self.rows])
@@ -145,12 +152,12 @@ class _Logits:
                 logits = self.model(tokens).to("cpu", torch.float64)
             yield logits - logits.gather(1, labels[:, None])
 
-    def _parts(self):  # type: ignore[no-untyped-def]
+    def _parts(self) -> Iterable[Tensor]:
         return self.kept if self.kept is not None else self._compute()
 
     def cross_entropy(self, inverse_temperature: float) -> float:
         """Mean over the associations of log sum_j exp((logit_j - logit_label) / temperature), in nats."""
-        total = sum(float(torch.logsumexp(inverse_temperature * part, dim=1).sum()) for part in self._parts())
+        total = 0.0
+        for part in self._parts():
+            total += float(torch.logsumexp(inverse_temperature * part, dim=1).sum())
         return total / self.task.num_associations
-
-

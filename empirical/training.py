@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, overload
 
 import torch
 from torch import Tensor
@@ -149,7 +149,13 @@ class TrainedModels(Sequence[TrainedModel]):
     def __len__(self) -> int:
         return len(self.models)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]
+    @overload
+    def __getitem__(self, index: int) -> TrainedModel: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TrainedModel, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> TrainedModel | tuple[TrainedModel, ...]:
         return self.models[index]
 
     def __iter__(self) -> Iterator[TrainedModel]:
@@ -191,11 +197,14 @@ def train(
     uniform: the notebook's bounds, and the same rules on its own shapes for the paper's model (it names none): positions
     1/sqrt(d), W_Q, W_K, W_V sqrt(6 / (3 d_h + d)), W_O 1/sqrt(d_h), embedding and unembedding 1/sqrt(d).
 
-    Randomness. One data set per call, drawn from (seed, task size, settings): all models learn the same draws, as in
-    the notebook. Initial weights depend on (seed, variant, shape, repetition), the order of batches on (seed,
-    repetition) and is shared by the shapes. Nothing depends on the place of a shape in `shapes`, on its neighbours or on
-    `num_models`, except in the last bits: models are computed together, and matrix products of other sizes may round
-    differently. The same call gives the same bits on the same machine with the same number of threads.
+    Randomness. One data set per call, drawn from (seed, number of associations, batch_size x num_batches): all models learn
+    the same draws, as in the notebook. Initial weights depend on (seed, variant, shape, repetition), the order of batches on
+    (seed, repetition) and is shared by the shapes. So a model depends on task, settings, variant, seed, its shape and its
+    repetition, and neither on the other shapes, nor on `num_models`, nor on the number of threads: on a CPU the same model
+    comes out bit for bit on the same machine, alone or in company.
+
+    On a CPU, stacks of models run side by side, up to as many as torch has threads, each on one thread; the thread number
+    is put back at the end. Ctrl-C stops within a few steps.
 
     Args:
         task: the associations; any S >= 1 (S = 2 has a fast path).
@@ -231,7 +240,8 @@ def train(
         place = torch.device("cpu" if device is None else device)
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device = {device!r}: must be a device that torch can use here ({str(error).splitlines()[0]})") from None
+        why = str(error).splitlines()[0]
+        raise ValueError(f"device = {device!r}: must be a device that torch can use here ({why})") from None
     checked_memory(task, shapes, settings, variant)
 
     layouts = [Layout(task.vocab_size, task.seq_len, shape, variant) for shape in shapes]

@@ -2,12 +2,9 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-Writer = Callable[[Path], None]
-"""Writes one file at the path it is given."""
 
 
 def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
@@ -52,16 +49,16 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
             path.rmdir()
 
 
-def write_together(writers: Mapping[Path, Writer]) -> None:
-    """Write all files, each beside its place, and put them there only when every one is whole."""
-    partial = {path: _partial(path) for path in writers}
+@contextmanager
+def whole_files(*places: Path) -> Iterator[tuple[Path, ...]]:
+    """Paths to write in the places' stead, beside them; all go to their places when the context ends well, else none stays."""
+    partial = tuple(_partial(place) for place in places)
     try:
-        for path, write in writers.items():
-            write(partial[path])
-        for path, finished in partial.items():
-            os.replace(finished, path)
+        yield partial
+        for finished, place in zip(partial, places, strict=True):
+            os.replace(finished, place)
     finally:
-        for left in partial.values():
+        for left in partial:
             left.unlink(missing_ok=True)
 
 

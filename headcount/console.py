@@ -18,7 +18,8 @@ def show(table: Table) -> None:
     """Print a table on stdout; where that is no terminal, as wide as it needs."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=max(NARROWEST, console.measure(table).maximum))
+        wide = Console(width=10_000)
+        console = Console(highlight=False, markup=False, emoji=False, width=max(NARROWEST, wide.measure(table).maximum))
     console.print(table)
 
 
@@ -57,8 +58,7 @@ def comparison(frame: "pd.DataFrame") -> Table:
         pad_edge=False,
     )
     repaired = cells.repaired_differs()
-    headings = ["H", "previous", "Cor. 1", *(["repaired"] if repaired else []), "built", "held", "margin", "trained [95%]",
-                "on draws", "published"]
+    headings = ["H", "prev.", "Cor. 1", *(["rep."] if repaired else []), "built", "held", "margin", "trained [95%]", "draws", "publ."]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for heads in cells.heads:
@@ -112,8 +112,13 @@ class _Cells:
 
     def caption(self) -> str:
         chance = self.value("bound", self.heads[0], "accuracy", "chance")
-        lines = [f"chance {number(chance)}; previous and Cor. 1 are bounds; held and margin are the built model's;",
-                 "on draws and published are accuracies of trained models on training draws"]
+        lines = [
+            f"prev., Cor. 1: bounds, previous one and Corollary 1; chance is {number(chance)}",
+            *(["rep.: Corollary 1 repaired, +min(d, K) for K distinct last tokens"] if self.repaired_differs() else []),
+            "built, held, margin: accuracy, associations held and least margin by hand",
+            "draws, publ.: accuracy on training draws, of the models trained here and as",
+            "published; all else is on the table of associations, each counted once",
+        ]
         trained = self.frame[self.frame["kind"] == "trained"]
         if len(trained):
             models, diverged = trained["num_models"].max(), trained["num_diverged"].fillna(0).sum()

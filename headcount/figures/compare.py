@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -61,8 +61,8 @@ def figure(table: pd.DataFrame) -> Figure:
         published = published[published["draw_accuracy"].notna()]
         if len(published):
             axes.plot(published["num_heads"], published["draw_accuracy"], "D", color=style.BLACK, fillstyle="none",
-                      label=LABELS["published"], zorder=6)
-        _finish(axes, table, setting)
+                      markersize=5.5, gid="published", label=LABELS["published"], zorder=6)
+        _finish(axes, table)
         made.legend(*axes.get_legend_handles_labels(), loc="outside lower left", title=_legend_title(setting),
                     alignment="left", handlelength=2.6, labelspacing=0.35)
     return made
@@ -81,7 +81,7 @@ def _draw_bounds(axes: Axes, table: pd.DataFrame, setting: dict[str, int]) -> No
         "corollary_1": lambda heads: float(corollary_2_accuracy(heads, width, dim, vocab, total)),
         "corollary_1_repaired": None,  # depends on the data set's last tokens, which a row doesn't carry
     }
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "chance": {"color": style.GREY, "linestyle": ":"},
         "previous": {"color": style.ORANGE, "linestyle": "--"},
         "corollary_1": {"color": style.BLUE, "linestyle": "-"},
@@ -91,7 +91,7 @@ def _draw_bounds(axes: Axes, table: pd.DataFrame, setting: dict[str, int]) -> No
         rows = _rows(table, "bound", name)
         if not len(rows) or (name == "corollary_1_repaired" and _same_accuracy(rows, _rows(table, "bound", "corollary_1"))):
             continue
-        heads, accuracy = _curve(rows["num_heads"].tolist(), rows["accuracy"].tolist(), formula)
+        heads, accuracy = _curve([int(at) for at in rows["num_heads"]], rows["accuracy"].tolist(), formula)
         axes.plot(heads, accuracy, label=LABELS[name], gid=name, zorder=2, **looks[name])
 
 
@@ -111,8 +111,8 @@ def _draw_trained(axes: Axes, table: pd.DataFrame) -> None:
     rows = rows[rows["accuracy"].notna()]
     if not len(rows):
         return
-    counts = sorted(set(rows["num_models"].astype(int)))
-    models = f"{counts[0]} models" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} models"
+    least, most = int(rows["num_models"].min()), int(rows["num_models"].max())
+    models = "1 model" if most == 1 else f"{most} models" if least == most else f"{least} to {most} models"
     axes.plot(rows["num_heads"], rows["accuracy"], "o-", color=style.VERMILLION, label=LABELS["trained"].format(models=models),
               gid="trained", zorder=4)
     axes.fill_between(rows["num_heads"], rows["accuracy_low"], rows["accuracy_high"], color=style.VERMILLION, alpha=0.25,
@@ -126,7 +126,7 @@ def _draw_built(axes: Axes, table: pd.DataFrame) -> None:
                   drawstyle="steps-post", label=LABELS["built"], gid="built", zorder=5)
 
 
-def _finish(axes: Axes, table: pd.DataFrame, setting: dict[str, int]) -> None:
+def _finish(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("attention heads $H$")
     axes.set_ylabel("accuracy (fraction of associations right)")
     axes.set_ylim(0, 1.03)
@@ -162,7 +162,8 @@ def _rows(table: pd.DataFrame, kind: str, name: str | None = None) -> pd.DataFra
     chosen = table["kind"] == kind
     if name is not None:
         chosen &= table["name"] == name
-    return table[chosen].sort_values("num_heads")
+    numbers = ["num_heads", "accuracy", "accuracy_low", "accuracy_high", "draw_accuracy"]
+    return table.loc[chosen, [*numbers, "num_models"]].sort_values("num_heads").astype(dict.fromkeys(numbers, float))
 
 
 def _same_accuracy(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -49,7 +49,8 @@ def styled() -> Iterator[None]:
     """Matplotlib's defaults with `STYLE` on top, whatever the user's own settings; they are back afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        for name, value in STYLE.items():
+            matplotlib.rcParams[name] = value  # type: ignore[index]  # checked at run time by matplotlib
         yield
 
 
