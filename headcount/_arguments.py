@@ -1,6 +1,26 @@
 """What users type on the command line and typer cannot read by itself."""
 
+from collections.abc import Callable
+
+import typer
+
 MOST_HEAD_COUNTS = 1000
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A parser for typer of whole numbers from `least` up, whose complaint shows what was typed."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:  # also for more digits than Python converts
+            number = None
+        if number is None or number < least:
+            shown = str(text) if len(str(text)) <= 40 else f"{str(text)[:37]}..."
+            raise typer.BadParameter(f"{shown!r} is not a whole number of at least {least}.")
+        return number
+
+    return parse
 
 
 def head_counts(text: str) -> list[int]:

@@ -115,10 +115,9 @@ def build(
     }
     built.model.save(output, provenance)
     console.show(console.facts(f"Built by hand: {built.method}", _construction_facts(built, inferred)))
-    missing = task.num_associations - built.num_held
-    if missing:
-        console.say(f"{built.num_heads} heads hold {built.num_held} of {task.num_associations} associations"
-                    + (": more heads hold more, without --num-heads as many as it takes" if num_heads is not None else ""))
+    if built.num_held < task.num_associations:
+        more = "; without --num-heads there are as many as it takes" if num_heads is not None else ""
+        console.say(f"not all fit: H = {built.num_heads} holds {built.num_held} of {task.num_associations} associations{more}")
     console.say(f"model {output}")
 
 

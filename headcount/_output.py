@@ -32,14 +32,14 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
     """
     if path.exists() and not path.is_dir():
         raise ValueError(f"{name} {path}: is a file; a folder is legal")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} {path}: there is no folder {path.parent} to make it in")
     made = not path.exists()
     try:
         path.mkdir(exist_ok=True)
         trial = _partial(path / "trial")
         trial.touch(exist_ok=False)
         trial.unlink()
-    except FileNotFoundError:
-        raise ValueError(f"{name} {path}: there is no folder {path.parent} to make it in") from None
     except OSError as error:
         raise ValueError(f"{name} {path}: cannot be written ({error.strerror})") from None
     try:

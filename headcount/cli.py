@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from headcount import __version__
+from headcount._arguments import at_least
 from headcount._plain_errors import PROGRAM, PlainGroup
 
 app = typer.Typer(
@@ -59,25 +60,25 @@ def compare(
         typer.Option("--task", metavar="FILE", help="CSV file, token_1,token_2,target; without it a random table of all pairs."),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", min=2, help="N, tokens; 10, or with --task its largest entry + 1.")
+        int | None, typer.Option("--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; 10, or with --task its largest entry + 1.")
     ] = None,
-    embed_dim: Annotated[int, typer.Option("--embed-dim", min=2, help="d, width of the embedding.")] = 2,
-    head_dim: Annotated[int, typer.Option("--head-dim", min=1, help="d_h, width of a head, at most d.")] = 2,
+    embed_dim: Annotated[int, typer.Option("--embed-dim", parser=at_least(2), metavar="INT", help="d, width of the embedding.")] = 2,
+    head_dim: Annotated[int, typer.Option("--head-dim", parser=at_least(1), metavar="INT", help="d_h, width of a head, at most d.")] = 2,
     heads: Annotated[
         str, typer.Option("--heads", help="H: numbers and ranges first:last[:step], with commas between.")
     ] = "1:21:4",
-    num_models: Annotated[int, typer.Option("--num-models", min=1, help="Models to train for each number of heads.")] = 20,
+    num_models: Annotated[int, typer.Option("--num-models", parser=at_least(1), metavar="INT", help="Models to train for each number of heads.")] = 20,
     variant: Annotated[
         Literal["notebook", "paper"],
         typer.Option("--variant", help="Model to train: that of the published experiments, or of the theorem."),
     ] = "notebook",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs of training.")] = 64,
-    num_batches: Annotated[int, typer.Option("--num-batches", min=1, help="Batches in an epoch.")] = 64,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Associations drawn for a batch.")] = 256,
+    epochs: Annotated[int, typer.Option("--epochs", parser=at_least(1), metavar="INT", help="Epochs of training.")] = 64,
+    num_batches: Annotated[int, typer.Option("--num-batches", parser=at_least(1), metavar="INT", help="Batches in an epoch.")] = 64,
+    batch_size: Annotated[int, typer.Option("--batch-size", parser=at_least(1), metavar="INT", help="Associations drawn for a batch.")] = 256,
     table_seed: Annotated[
-        int | None, typer.Option("--table-seed", min=0, help="Seed of the random table; 0 unless given. Not with --task.")
+        int | None, typer.Option("--table-seed", parser=at_least(0), metavar="INT", help="Seed of the random table; 0 unless given. Not with --task.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the models, trained and built.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="INT", help="Seed of the models, trained and built.")] = 0,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for CSV, PNG and PDF; made if need be.")] = Path(
         "results"
     ),
@@ -113,17 +114,17 @@ def compare(
 )
 def build(
     task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,token_2,target.")],
-    embed_dim: Annotated[int, typer.Option("--embed-dim", min=2, help="d, width of the embedding.")],
-    head_dim: Annotated[int, typer.Option("--head-dim", min=1, help="d_h, width of a head, at most d.")],
+    embed_dim: Annotated[int, typer.Option("--embed-dim", parser=at_least(2), metavar="INT", help="d, width of the embedding.")],
+    head_dim: Annotated[int, typer.Option("--head-dim", parser=at_least(1), metavar="INT", help="d_h, width of a head, at most d.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
     num_heads: Annotated[
-        int | None, typer.Option("--num-heads", min=0, help="H; without it as few as hold all associations.")
+        int | None, typer.Option("--num-heads", parser=at_least(0), metavar="INT", help="H; without it as few as hold all associations.")
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", min=2, help="N, tokens; without it the file's largest entry + 1.")
+        int | None, typer.Option("--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; without it the file's largest entry + 1.")
     ] = None,
     method: Annotated[str, typer.Option("--method", help="Construction; auto takes the one that holds most.")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random in the construction.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="INT", help="Seed of what is random in the construction.")] = 0,
 ) -> None:
     """Build a transformer by hand that holds your associations, and save it.
 
