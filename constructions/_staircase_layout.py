@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 ORDER, CONSTANT = 0, 1  # coordinates of the residual stream
+JITTER = 0.3  # standard deviation beside coordinates of unit mean square
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,29 @@ class Layout:
 
 
 def layout(sequences: Int[np.ndarray, "associations 2"], vocab_size: int, embed_dim: int, attempt: int, seed: int) -> Layout:
-    """The layout to try in a given attempt: regular ones first, then random ones.
+    """The layout to try in a given attempt: a regular one first, then jittered and random ones in turn.
 
     A regular layout numbers the tokens in order and orders pairs by their first token, then their last; its remaining
     coordinates repeat a regular simplex, so that neighbours in the order have independent deltas: best for complete tables. In
     the plane, where only the order coordinate tells deltas apart, it orders by the sum, then by the first token: neighbours are
-    then twice as far from each other. A random layout permutes the tokens, spaces them irregularly and draws the remaining
-    coordinates; every other one mixes both digits.
+    then twice as far from each other. A jittered layout is a regular one whose remaining coordinates are moved a little: blocks
+    that span two first tokens can be degenerate without. A random layout permutes the tokens, spaces them irregularly and draws
+    the remaining coordinates; every other one mixes both digits.
     """
     used = np.unique(sequences)
     scalar = np.zeros(vocab_size, dtype=np.int64)
-    if attempt == 0:
+    rng = np.random.default_rng([seed, attempt])
+    jittered = attempt % 3 == 1 and embed_dim > 2
+    if attempt == 0 or jittered:
         scalar[used] = np.arange(len(used))
         first, last = (len(used) + 1, len(used)) if embed_dim == 2 else (len(used), 1)
-        return assemble(scalar, first, last, _simplex_coordinates(scalar, embed_dim), "regular", mixed=False)
-    rng = np.random.default_rng([seed, attempt])
+        rest = _simplex_coordinates(scalar, embed_dim)
+        if jittered:
+            rest = rest + JITTER * rng.standard_normal(rest.shape)
+        return assemble(scalar, first, last, rest, f"jittered {attempt}" if jittered else "regular", mixed=False)
     # Gaps of one or two: irregular differences at the price of one bit.
     scalar[rng.permutation(used)] = np.cumsum(rng.integers(1, 3, size=len(used))) - 1
-    mixed = bool(attempt % 2)
+    mixed = attempt % 3 == 0
     top = int(scalar.max()) + 1
     first, last = _coprime(rng, top) if mixed else (top, 1)
     return assemble(scalar, first, last, rng.standard_normal((vocab_size, embed_dim - 2)), f"random {attempt}", mixed=mixed)

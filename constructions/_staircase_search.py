@@ -9,8 +9,8 @@ from theory.memorization import repaired_associations, repaired_heads
 from theory.tasks import AssociationTask
 
 GOOD_QUALITY = 0.05  # or a quarter of the tokens' spacing in the order coordinate, where that is less
-MOST_ATTEMPTS = 32
-MOST_WORK = 4_000_000  # numbers of the deltas looked at over all attempts, beyond the first two
+MOST_ATTEMPTS = 100
+MOST_WORK = 2_000_000  # numbers of the deltas looked at over all attempts, beyond the first two
 
 Rank = tuple[bool, int, int, float]
 

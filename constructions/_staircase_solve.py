@@ -47,13 +47,15 @@ def skip_quality(plan: Plan) -> float:
     """
     carried = plan.task.sequences[plan.skip_carried]
     rows = plan.layout.rows[1][carried[:, 1]]
-    before_all = [
-        ((keys < chain.thresholds.min(initial=np.inf)) | ~mask).all()
-        for chain, (keys, mask) in ((chain, chain_keys(chain.kind, plan.layout, carried)) for chain in plan.chains)
-    ]
-    if not all(before_all) or len(plan.chains) > 1:
-        system = _System(plan, np.zeros((plan.task.num_associations, rows.shape[1])))
-        rows = system.equations(np.zeros((len(system.movable), rows.shape[1])))[0]
+    for chain in plan.chains:
+        keys, mask = chain_keys(chain.kind, plan.layout, carried)
+        reached = mask | (chain.kind == "last")  # heads that see the last token alone act on all sequences
+        if (reached & (keys > chain.thresholds.min(initial=np.inf))).any():
+            break
+    else:  # all lie below every threshold: their rows are x2 itself
+        return float(np.linalg.svd(rows, compute_uv=False)[-1])
+    system = _System(plan, np.zeros((plan.task.num_associations, rows.shape[1])))
+    rows = system.equations(np.zeros((len(system.movable), rows.shape[1])))[0]
     return float(np.linalg.svd(rows, compute_uv=False)[-1])
 
 

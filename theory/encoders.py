@@ -7,7 +7,7 @@ labels further apart.
 import numpy as np
 from jaxtyping import Float
 
-LARGEST_DESCENT = 5000  # the matrix of scalar products then takes 200 MB
+LARGEST_DESCENT = 2000  # 60 steps then take a few seconds
 
 
 def circle_code(num_tokens: int) -> Float[np.ndarray, "tokens 2"]:
@@ -40,7 +40,7 @@ def low_coherence_code(num_tokens: int, dim: int, seed: int, *, steps: int = 60)
         num_tokens: n >= 1 directions.
         dim: d >= 2.
         seed: of the random start; the same arguments give the same code.
-        steps: of the descent, each O(n^2 d) in time and O(n^2) in memory; 0, or more than 5,000 tokens, leaves the random start.
+        steps: of the descent, each O(n^2 d) in time and O(n^2) in memory; 0, or more than 2,000 tokens, leaves the random start.
 
     Returns:
         One unit row per token.
