@@ -35,9 +35,9 @@ nightly: $(VENV)/.installed
 	HYPOTHESIS_PROFILE=nightly OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 benchmarks: $(VENV)/.installed
-	$(BIN)/python benchmarks/staircase_scale.py
-	$(BIN)/python benchmarks/training_speed.py
-	$(BIN)/python benchmarks/published_accuracy.py
+	$(BIN)/python -m benchmarks.staircase_scale
+	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.published_accuracy
 
 figure: $(VENV)/.installed
 	$(BIN)/headcount compare --out docs/reference

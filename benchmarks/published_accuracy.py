@@ -11,9 +11,7 @@ The interval. A published value is the mean over its repetitions on ONE table, o
 runs, the variance between the means of tables: each such mean has the published one's number of repetitions and its own
 table and draws, so that variance is what a published value scatters with, tables and repetitions together. With T tables our
 overall mean scatters with a T-th of it, and the difference lies within t(0.975, T-1) sqrt(V (1 + 1/T)) in 95 of 100 cases, if
-both are the same experiment. V is the sum of the repetitions' share (their variance over their number) and of the tables'
-own, and the latter is not negative: where a few tables happen to lie closer together than their repetitions allow, V is the
-repetitions' share. Printed beside it: the same without that floor, and the spread of repetitions alone, as if all tables were
+both are the same experiment. Printed beside it: the half-width from the spread of repetitions alone, as if all tables were
 equally hard. Of 10 intervals at 95%, 0.5 are missed on average by an exact replication.
 """
 
@@ -57,18 +55,17 @@ def published_values(experiment: tuple[int, int, int, int]) -> dict[int, float]:
     return {heads: found.get(heads, value) for heads, value in wanted.items()}
 
 
-def intervals(tables: list[list[float]], published_repetitions: int) -> tuple[float, float, float, float]:
-    """Overall mean; half-width from tables and repetitions; the same without the floor; from repetitions alone."""
+def intervals(tables: list[list[float]], published_repetitions: int) -> tuple[float, float, float]:
+    """Overall mean; half-width from tables and repetitions; from repetitions alone."""
     means = [fmean(table) for table in tables]
     count = len(tables)
     within = fmean(variance(table) for table in tables)
     total = sum(len(table) for table in tables)
     narrow = 1.96 * sqrt(within * (1 / published_repetitions + 1 / total))
     if count == 1:
-        return fmean(means), narrow, float("nan"), narrow
+        return fmean(means), narrow, narrow
     factor = float(student_t.ppf(0.975, count - 1)) * sqrt(1 + 1 / count)
-    spread = variance(means)
-    return fmean(means), factor * sqrt(max(spread, within / published_repetitions)), factor * sqrt(spread), narrow
+    return fmean(means), factor * sqrt(variance(means)), narrow
 
 
 def main() -> None:
@@ -80,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{arguments.tables} table(s), seeds {arguments.seed} to {arguments.seed + arguments.tables - 1}, none left out")
-    print("exp   N   d   H |  measured published deviation | 95% half-width (no floor, repetitions only) | inside | uniform")
+    print("exp   N   d   H |  measured published deviation | 95% half-width (repetitions only) | inside | uniform")
     for key in PUBLISHED:
         number, vocab, dim, repetitions = key
         if number not in arguments.experiments:
@@ -95,7 +92,7 @@ def main() -> None:
         seconds = perf_counter() - start
         for shape, value in zip(shapes, values.values(), strict=True):
             finished = [[model for model in run.of_shape(shape) if not model.diverged] for run in runs]
-            mean, wide, bare, narrow = intervals([[m.notebook_accuracy for m in models] for models in finished], repetitions)
+            mean, wide, narrow = intervals([[m.notebook_accuracy for m in models] for models in finished], repetitions)
             uniform = fmean(
                 uniform_accuracy(model.to_transformer(torch.float32), run.task)
                 for run, models in zip(runs, finished, strict=True)
@@ -104,7 +101,7 @@ def main() -> None:
             inside = abs(mean - value) <= wide
             print(
                 f"{number:3d} {vocab:3d} {dim:3d} {shape.num_heads:3d} |    {mean:.4f}    {value:.4f}   {mean - value:+.4f} |"
-                f"         {wide:.4f} ({bare:.4f}, {narrow:.4f})         | {'yes' if inside else 'NO':6s} | {uniform:.4f}",
+                f"         {wide:.4f} ({narrow:.4f})         | {'yes' if inside else 'NO':6s} | {uniform:.4f}",
                 flush=True,
             )
         diverged = sum(len(run.diverged) for run in runs)

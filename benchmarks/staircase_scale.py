@@ -1,10 +1,11 @@
 """How large the staircase goes: associations, heads, seconds to build, memory, and whether a forward pass is right.
 
-Each row is built and run in a process of its own, so that its peak memory is its own. Rows up to 90,000 associations are run whole,
-in float64 and float32; the million is run on a random sample, with the Clopper-Pearson bound on what may be wrong: measured, not proved.
+Each row is built and run in a process of its own, so that its peak memory is its own. Rows up to 90,000 associations are run
+whole, in float64 and float32; the million is run on a random sample, with the Clopper-Pearson bound on what may be wrong:
+measured, not proved.
 
-    python benchmarks/staircase_scale.py            # all rows
-    python benchmarks/staircase_scale.py --slope    # only time against T0
+    python -m benchmarks.staircase_scale            # all rows
+    python -m benchmarks.staircase_scale --slope    # only time against T0
 """
 
 import argparse
@@ -75,9 +76,10 @@ def main() -> None:
     if not options.slope:
         for size in ROWS:
             row = in_own_process(*size, True)
-            print(f"N={row['N']} d={row['d']} d_h={row['d_h']}: {row['held']:,} of {row['T0']:,} associations with {row['heads']:,} heads, "
-                  f"built in {row['seconds']:.3g} s on {row['threads']} threads, peak {row['GiB']:.2f} GiB "
-                  f"({row['GiB with forward pass']:.2f} with the forward pass), promised margin {row['promised margin']:.3g}")
+            print(f"N={row['N']} d={row['d']} d_h={row['d_h']}: {row['held']:,} of {row['T0']:,} associations "
+                  f"with {row['heads']:,} heads, built in {row['seconds']:.3g} s on {row['threads']} threads, "
+                  f"peak {row['GiB']:.2f} GiB ({row['GiB with forward pass']:.2f} with the forward pass), "
+                  f"promised margin {row['promised margin']:.3g}")
             for dtype in ("float64", "float32"):
                 print(f"    {dtype}: {describe(*row[dtype], row['held'])}", flush=True)
     for embed_dim, head_dim in SLOPE_DIMS:

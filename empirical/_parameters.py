@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from constructions.aot import AttentionOnlyTransformer
+from theory.memorization import effective_parameters, logit_dimension
 from theory.shapes import AttentionShape
 
 Variant = Literal["notebook", "paper"]
@@ -70,25 +71,26 @@ class Layout:
         return sum(prod(size) for size in self.blocks().values())
 
     def num_effective_parameters(self) -> int:
-        """Nominal parameters less the directions that alter no logit of any sequence, for generic weights and N >> d.
+        """Nominal parameters less the directions that alter no logit of any sequence, for generic weights.
 
-        Paper variant: P_eff = d (S + 2 N) + 2 H r (2 d - r) - d^2 - d with r = min(d_h, d); the gauges are the basis of the
-        residual stream, d^2, a vector moved from positions to tokens, d, and the two factorisations of each head.
-        Notebook variant, k = d_h: 2 N d + S k + 2 H k^2 - d^2 for d_h = d (no such vector: positions stay out of the residual
+        Paper variant: `theory.memorization.effective_parameters`.
+        Notebook variant, k = d_h and d < N: 2 N d + S k + 2 H k^2 - d^2 for d_h = d (positions stay out of the residual
         stream); for d_h < d, 2 d k more for the shared maps and 2 k^2 less, a basis of the heads' inputs and one of
         their outputs; for d_h > d the heads see no more than d token coordinates and S - 1 position differences, which
-        leaves at most H (2 d + 1) (d + S - 1) + 2 N d - d^2. H = 0 leaves no attention: 2 N d - d^2 and, in the paper
-        variant, no gauge but the basis (one position counts, as part of the tokens).
+        leaves at most H (2 d + 1) (d + S - 1) + 2 N d - d^2. H = 0 leaves no attention: 2 N d - d^2.
 
         All equal the numerical rank of the Jacobian of the logits in the tests (S = 2; an upper bound for the notebook's
-        d_h > d at S > 2). The leading term 2 H k^2 is the one that the published curves fit.
+        d_h > d at S > 2). For d >= N the notebook's count is only an upper bound: no more than the parameters, no more than
+        the logits can vary. The leading term 2 H k^2 is the one that the published curves fit.
         """
-        d, k, heads, r = self.shape.embed_dim, self.inner_dim, self.shape.num_heads, self.shape.rank
+        if self.variant == "paper" or not self.shape.num_heads:
+            return effective_parameters(
+                self.vocab_size, self.seq_len, self.shape.embed_dim, self.shape.num_heads, self.shape.head_dim
+            )
+        if self.shape.embed_dim >= self.vocab_size:
+            return min(self.num_parameters(), logit_dimension(self.vocab_size, self.seq_len, self.shape.embed_dim))
+        d, k, heads = self.shape.embed_dim, self.inner_dim, self.shape.num_heads
         free_of_heads = 2 * self.vocab_size * d - d**2
-        if not heads:
-            return free_of_heads
-        if self.variant == "paper":
-            return free_of_heads + d * self.seq_len + 2 * heads * r * (2 * d - r) - d
         with_maps = free_of_heads + self.seq_len * k + 2 * heads * k**2
         if self.shared_maps:
             with_maps += 2 * d * k - 2 * k**2

@@ -22,7 +22,7 @@ from empirical._parameters import StackedParameters
 class Engine(Protocol):
     """What training needs: logits of rows of tokens, and the gradient that belongs to the last logits computed."""
 
-    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+    def logits(self, tokens: Int[Tensor, "models_or_one seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
         """Logits at the last position; the first axis of `tokens` may be 1 where all models see the same rows."""
         ...
 
@@ -87,7 +87,7 @@ class PairEngine:
         self.value_sum_transposed = self.value_sum.transpose(1, 2)
         self.unembedding_transposed = self.p["unembedding"].transpose(1, 2)
 
-    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+    def logits(self, tokens: Int[Tensor, "models_or_one seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
         p, models = self.p, self.models
         index = tokens.reshape(tokens.shape[0], 1, 2 * self.rows)
         self.index = index.expand(models, self.k, -1)
@@ -186,7 +186,7 @@ class GeneralEngine:
         self.models, self.k = parameters.num_models, parameters.layout.inner_dim
         self.residual_positions = parameters.layout.variant == "paper"
 
-    def logits(self, tokens: Int[Tensor, "models seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
+    def logits(self, tokens: Int[Tensor, "models_or_one seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
         p, shape = self.p, self.layout.shape
         self.tokens = tokens
         self.inside = torch.bmm(p["down"], p["token"]) if self.layout.shared_maps else p["token"]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self, overload
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -66,17 +66,17 @@ class TrainingSettings:
         return self.epochs * self.num_batches
 
     @classmethod
-    def notebook(cls) -> Self:
+    def notebook(cls) -> "TrainingSettings":
         """Experiments 1 to 4 and 6: 64 epochs of 64 batches of 256."""
         return cls()
 
     @classmethod
-    def experiment_5(cls) -> Self:
+    def experiment_5(cls) -> "TrainingSettings":
         """The attention-only models of experiment 5: 64 epochs of 256 batches of 1024."""
         return cls(batch_size=1024, num_batches=256)
 
     @classmethod
-    def large_dimension(cls) -> Self:
+    def large_dimension(cls) -> "TrainingSettings":
         """The runs with N = 200 and d = 40 to 60: 64 epochs of 64 batches of 1024."""
         return cls(batch_size=1024)
 
@@ -214,8 +214,9 @@ def train(
         variant: "notebook" or "paper".
         seed: integer >= 0.
         device: where to compute; None is the CPU. Weights come back on the CPU.
-        progress: True draws a bar, a callable gets (steps done, steps in all, mean loss in nats of the models still finite) now
-            and then, counted over the whole call, the last time with steps done = steps in all.
+        progress: True draws a bar, a callable gets (steps done, steps in all, mean loss in nats) now and then, in the thread
+            of the caller: steps of all stacks, at the end all of them; loss of the stack just heard of, without its
+            diverged models.
 
     Raises:
         ValueError: an argument outside what is said above, or models too large for memory (see `MAX_MODEL_BYTES`).

@@ -11,13 +11,13 @@ def at_least(least: int) -> Callable[[str], int]:
     """A parser for typer of whole numbers from `least` up, whose complaint shows what was typed."""
 
     def parse(text: str) -> int:
+        number: int | None
         try:
             number = int(text)
         except ValueError:  # also for more digits than Python converts
             number = None
         if number is None or number < least:
-            shown = str(text) if len(str(text)) <= 40 else f"{str(text)[:37]}..."
-            raise typer.BadParameter(f"{shown!r} is not a whole number of at least {least}.")
+            raise typer.BadParameter(f"{_shown(text)} is not a whole number of at least {least}.")
         return number
 
     return parse
@@ -26,16 +26,17 @@ def at_least(least: int) -> Callable[[str], int]:
 def head_counts(text: str) -> list[int]:
     """The numbers of heads in "1,5,9", "1:21:4" (first:last:step, last included) or a mixture, ascending.
 
-    Raises ValueError, naming the option, for anything else, a number given twice, or more than MOST_HEAD_COUNTS of them.
+    Raises typer.BadParameter for anything else, a number given twice, or more than MOST_HEAD_COUNTS of them.
     """
     found: list[int] = []
     for part in text.split(","):
-        found.extend(_range(part.strip(), text))
-        if len(found) > MOST_HEAD_COUNTS:
-            raise ValueError(f"--heads {text}: more than {MOST_HEAD_COUNTS} numbers of heads; at most so many are legal")
+        more = _range(part.strip(), text)
+        if len(found) + len(more) > MOST_HEAD_COUNTS:  # before the range is written out, which could fill the memory
+            raise typer.BadParameter(f"{_shown(text)}: more than {MOST_HEAD_COUNTS} numbers of heads; at most so many are legal")
+        found.extend(more)
     twice = [heads for heads in found if found.count(heads) > 1]
     if twice:
-        raise ValueError(f"--heads {text}: {twice[0]} is there twice; every number once is legal")
+        raise typer.BadParameter(f"{_shown(text)}: {twice[0]} is there twice; every number once is legal")
     return sorted(found)
 
 
@@ -43,8 +44,13 @@ def _range(part: str, text: str) -> range:
     numbers = [piece.strip() for piece in part.split(":")]
     if not 1 <= len(numbers) <= 3 or not all(piece.isascii() and piece.isdigit() and len(piece) <= 9 for piece in numbers):
         legal = "whole numbers from 0 to 999999999 and ranges first:last[:step], with commas between, are legal"
-        raise ValueError(f"--heads {text}: {part!r} is not a number of heads; {legal}")
+        raise typer.BadParameter(f"{_shown(text)}: {part!r} is not a number of heads; {legal}")
     first, last, step = int(numbers[0]), int(numbers[min(1, len(numbers) - 1)]), int(numbers[2]) if len(numbers) == 3 else 1
     if step < 1 or last < first:
-        raise ValueError(f"--heads {text}: {part!r} is an empty range; first <= last and a step of at least 1 are legal")
+        raise typer.BadParameter(f"{_shown(text)}: {part!r} is an empty range; first <= last and a step of at least 1 are legal")
     return range(first, last + 1, step)
+
+
+def _shown(text: object) -> str:
+    """What was typed, short enough for one line."""
+    return repr(str(text) if len(str(text)) <= 60 else f"{str(text)[:57]}...")

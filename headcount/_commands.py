@@ -17,7 +17,6 @@ from empirical.capacity import measure as measure_model
 from empirical.comparison import compare as compare_models
 from empirical.training import TrainingSettings, Variant
 from headcount import __version__, console
-from headcount._arguments import head_counts
 from headcount._output import checked_file, output_folder, whole_files
 from headcount.figures.compare import draw
 from theory.tasks import AssociationTask
@@ -33,7 +32,7 @@ def compare(
     vocab_size: int | None,
     embed_dim: int,
     head_dim: int,
-    heads_text: str,
+    heads: list[int],
     num_models: int,
     variant: Variant,
     epochs: int,
@@ -44,7 +43,6 @@ def compare(
     out: Path,
 ) -> None:
     """`headcount compare`: one table and one figure from bounds, built and trained models."""
-    heads = head_counts(heads_text)
     if head_dim > embed_dim:
         raise ValueError(f"--head-dim {head_dim}: 1 to --embed-dim {embed_dim} is legal for a built model")
     if epochs * num_batches < 2:
@@ -57,6 +55,8 @@ def compare(
         accuracy_window=min(ACCURACY_WINDOW, epochs * num_batches - 1),
     )
     with output_folder(out, "--out") as folder:
+        inputs = {"task file": task_file} if task_file else {}
+        places = [checked_file(folder / f"compare.{suffix}", "--out", inputs) for suffix in ("csv", "png", "pdf")]
         with _progress("training") as report:
             table = compare_models(
                 task=task,
@@ -70,7 +70,6 @@ def compare(
                 seed=seed,
                 progress=report,
             )
-        places = [folder / f"compare.{suffix}" for suffix in ("csv", "png", "pdf")]
         with whole_files(*places) as (data, png, pdf):
             table.to_csv(data, index=False)
             draw(table, png, pdf)

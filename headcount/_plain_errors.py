@@ -25,7 +25,7 @@ class PlainGroup(TyperGroup):
         try:
             result = super().main(*args, **{**extra, "standalone_mode": False})
         except typer.TyperException as error:
-            _refuse(error.format_message() + _see_help(error))
+            _refuse(error.format_message().replace("Value error, ", "") + _see_help(error))  # the words are pydantic's
         except typer.Abort:
             _say("interrupted")
             sys.exit(INTERRUPTED)

@@ -1,12 +1,12 @@
 """The command line: `compare`, `build` and `measure`. Whatever is slow to import is imported when a command needs it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from headcount import __version__
-from headcount._arguments import at_least
+from headcount._arguments import at_least, head_counts
 from headcount._plain_errors import PROGRAM, PlainGroup
 
 app = typer.Typer(
@@ -22,6 +22,11 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 2 for bad arguments or input, 130 after Ctrl-C."""
     app(prog_name=PROGRAM)
+
+
+def _whole(flag: str, least: int, text: str) -> Any:
+    """An option that takes a whole number from `least` up."""
+    return typer.Option(flag, parser=at_least(least), metavar="INT", help=text)
 
 
 def _example(*lines: str) -> str:
@@ -60,25 +65,26 @@ def compare(
         typer.Option("--task", metavar="FILE", help="CSV file, token_1,token_2,target; without it a random table of all pairs."),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; 10, or with --task its largest entry + 1.")
+        int | None, _whole("--vocab-size", 2, "N, tokens; 10, or with --task its largest entry + 1.")
     ] = None,
-    embed_dim: Annotated[int, typer.Option("--embed-dim", parser=at_least(2), metavar="INT", help="d, width of the embedding.")] = 2,
-    head_dim: Annotated[int, typer.Option("--head-dim", parser=at_least(1), metavar="INT", help="d_h, width of a head, at most d.")] = 2,
+    embed_dim: Annotated[int, _whole("--embed-dim", 2, "d, width of the embedding.")] = 2,
+    head_dim: Annotated[int, _whole("--head-dim", 1, "d_h, width of a head, at most d.")] = 2,
     heads: Annotated[
-        str, typer.Option("--heads", help="H: numbers and ranges first:last[:step], with commas between.")
+        Any,  # list[int], which typer would take for an option given several times
+        typer.Option("--heads", parser=head_counts, metavar="LIST", help="H: numbers, ranges first:last[:step], commas between."),
     ] = "1:21:4",
-    num_models: Annotated[int, typer.Option("--num-models", parser=at_least(1), metavar="INT", help="Models to train for each number of heads.")] = 20,
+    num_models: Annotated[int, _whole("--num-models", 1, "Models to train for each number of heads.")] = 20,
     variant: Annotated[
         Literal["notebook", "paper"],
         typer.Option("--variant", help="Model to train: that of the published experiments, or of the theorem."),
     ] = "notebook",
-    epochs: Annotated[int, typer.Option("--epochs", parser=at_least(1), metavar="INT", help="Epochs of training.")] = 64,
-    num_batches: Annotated[int, typer.Option("--num-batches", parser=at_least(1), metavar="INT", help="Batches in an epoch.")] = 64,
-    batch_size: Annotated[int, typer.Option("--batch-size", parser=at_least(1), metavar="INT", help="Associations drawn for a batch.")] = 256,
+    epochs: Annotated[int, _whole("--epochs", 1, "Epochs of training.")] = 64,
+    num_batches: Annotated[int, _whole("--num-batches", 1, "Batches in an epoch.")] = 64,
+    batch_size: Annotated[int, _whole("--batch-size", 1, "Associations drawn for a batch.")] = 256,
     table_seed: Annotated[
-        int | None, typer.Option("--table-seed", parser=at_least(0), metavar="INT", help="Seed of the random table; 0 unless given. Not with --task.")
+        int | None, _whole("--table-seed", 0, "Seed of the random table; 0 unless given. Not with --task.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="INT", help="Seed of the models, trained and built.")] = 0,
+    seed: Annotated[int, _whole("--seed", 0, "Seed of the models, trained and built.")] = 0,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for CSV, PNG and PDF; made if need be.")] = Path(
         "results"
     ),
@@ -94,7 +100,7 @@ def compare(
         vocab_size=vocab_size,
         embed_dim=embed_dim,
         head_dim=head_dim,
-        heads_text=heads,
+        heads=heads,
         num_models=num_models,
         variant=variant,
         epochs=epochs,
@@ -114,17 +120,17 @@ def compare(
 )
 def build(
     task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,token_2,target.")],
-    embed_dim: Annotated[int, typer.Option("--embed-dim", parser=at_least(2), metavar="INT", help="d, width of the embedding.")],
-    head_dim: Annotated[int, typer.Option("--head-dim", parser=at_least(1), metavar="INT", help="d_h, width of a head, at most d.")],
+    embed_dim: Annotated[int, _whole("--embed-dim", 2, "d, width of the embedding.")],
+    head_dim: Annotated[int, _whole("--head-dim", 1, "d_h, width of a head, at most d.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
     num_heads: Annotated[
-        int | None, typer.Option("--num-heads", parser=at_least(0), metavar="INT", help="H; without it as few as hold all associations.")
+        int | None, _whole("--num-heads", 0, "H; without it as few as hold all associations.")
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; without it the file's largest entry + 1.")
+        int | None, _whole("--vocab-size", 2, "N, tokens; without it the file's largest entry + 1.")
     ] = None,
     method: Annotated[str, typer.Option("--method", help="Construction; auto takes the one that holds most.")] = "auto",
-    seed: Annotated[int, typer.Option("--seed", parser=at_least(0), metavar="INT", help="Seed of what is random in the construction.")] = 0,
+    seed: Annotated[int, _whole("--seed", 0, "Seed of what is random in the construction.")] = 0,
 ) -> None:
     """Build a transformer by hand that holds your associations, and save it.
 

@@ -58,17 +58,16 @@ def comparison(frame: "pd.DataFrame") -> Table:
         pad_edge=False,
     )
     repaired = cells.repaired_differs()
-    headings = ["H", "prev.", "Cor. 1", *(["rep."] if repaired else []), "built", "held", "margin", "trained [95%]", "draws", "publ."]
-    for heading in headings:
+    bounds = {"prev.": "previous", "Cor. 1": "corollary_1", **({"rep.": "corollary_1_repaired"} if repaired else {})}
+    for heading in ("H", *bounds, "built", "prom.", "held", "trained [95%]", "draws", "publ."):
         table.add_column(heading, justify="right", no_wrap=True)
     for heads in cells.heads:
-        bounds = ["previous", "corollary_1", *(["corollary_1_repaired"] if repaired else [])]
         table.add_row(
             str(heads),
-            *(number(cells.value("bound", heads, "accuracy", name)) for name in bounds),
+            *(number(cells.value("bound", heads, "accuracy", name)) for name in bounds.values()),
             number(cells.value("built", heads, "accuracy")),
+            number(cells.value("bound", heads, "held", "corollary_1_repaired"), ",.0f"),
             number(cells.value("built", heads, "held"), ",.0f"),
-            number(cells.value("built", heads, "margin_min"), ".2g"),
             cells.trained(heads),
             number(cells.value("trained", heads, "draw_accuracy")),
             number(cells.value("published", heads, "draw_accuracy")),
@@ -115,7 +114,8 @@ class _Cells:
         lines = [
             f"prev., Cor. 1: bounds, previous one and Corollary 1; chance is {number(chance)}",
             *(["rep.: Corollary 1 repaired, +min(d, K) for K distinct last tokens"] if self.repaired_differs() else []),
-            "built, held, margin: accuracy, associations held and least margin by hand",
+            "bounds hold what they promise (prom.) and guess the rest: 1/N of it on average",
+            "built, held: accuracy and associations held of the weights made by hand",
             "draws, publ.: accuracy on training draws, of the models trained here and as",
             "published; all else is on the table of associations, each counted once",
         ]

@@ -1,7 +1,6 @@
 """Hypothesis profiles, and torch's generator made as reproducible as numpy's."""
 
 import os
-
 from collections.abc import Iterator
 
 import hypothesis

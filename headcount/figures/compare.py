@@ -17,11 +17,11 @@ SETTING = ("vocab_size", "seq_len", "embed_dim", "head_dim", "num_associations")
 COLUMNS = ("kind", "name", "num_heads", "accuracy", "accuracy_low", "accuracy_high", "draw_accuracy", "num_models", *SETTING)
 LABELS = {
     "chance": "bound: chance, $1/N$",
-    "previous": "bound: previous, $H(d_h-1)+1$ held",
-    "corollary_1": "bound: Corollary 1, $Hd_h+d$ held",
+    "previous": "bound: previous, $H(d_h-1)+1$ held, rest guessed",
+    "corollary_1": "bound: Corollary 1, $Hd_h+d$ held, rest guessed",
     "corollary_1_repaired": "bound: Corollary 1, repaired",
     "built": "built: weights by hand",
-    "trained": "trained: mean of {models}, 95% band",
+    "trained": "trained: {models}",
     "published": "published: trained, on training draws",
 }
 MOST_HEADS_DRAWN = 2000
@@ -112,7 +112,7 @@ def _draw_trained(axes: Axes, table: pd.DataFrame) -> None:
     if not len(rows):
         return
     least, most = int(rows["num_models"].min()), int(rows["num_models"].max())
-    models = "1 model" if most == 1 else f"{most} models" if least == most else f"{least} to {most} models"
+    models = f"mean of {most if least == most else f'{least} to {most}'} models and its 95% band" if most > 1 else "1 model"
     axes.plot(rows["num_heads"], rows["accuracy"], "o-", color=style.VERMILLION, label=LABELS["trained"].format(models=models),
               gid="trained", zorder=4)
     axes.fill_between(rows["num_heads"], rows["accuracy_low"], rows["accuracy_high"], color=style.VERMILLION, alpha=0.25,

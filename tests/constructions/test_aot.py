@@ -134,7 +134,7 @@ def test_bad_tokens_are_named(tokens: torch.Tensor, words: str) -> None:
 
 @pytest.mark.parametrize("sizes", [(0, 2, 3, 4, 2), (5, 0, 3, 4, 2), (5, 2, 0, 4, 2), (5, 2, 3, -1, 2), (5, 2, 3, 4, 0)])
 def test_bad_sizes_are_refused(sizes: tuple[int, int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="legal|must be"):
+    with pytest.raises(ValueError, match=r"legal|must be"):
         AttentionOnlyTransformer(*sizes)
 
 

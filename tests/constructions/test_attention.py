@@ -89,7 +89,7 @@ def test_token_attention_is_attention_whatever_the_chunks(
         mixed = attention(read[0][:, -1:], read[1], read[2], kind=kind)
         expected = torch.einsum("bhe,hed->bd", mixed[:, 0], output)
         got = token_attention(rows, tokens, query, key, value, output, kind=kind, chunk_elements=chunk)
-        # Both are sums over heads, positions and widths of at most `terms` products: each is within terms * eps of the sum of sizes.
+        # Both are sums over heads, positions and widths of at most `terms` products: each is within terms * eps of their sizes.
         terms = 4 * 4 * 3 * positions * heads * 2
         size = torch.einsum("bphe,hed->bd", read[2].abs(), output.abs()).max() * max(1.0, float(mixed.abs().max()))
         scores = torch.einsum("bhe,bphe->bph", read[0][:, -1].abs(), read[1].abs()).max()
