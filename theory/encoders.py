@@ -62,18 +62,18 @@ def low_coherence_code(num_tokens: int, dim: int, seed: int, *, steps: int = 60)
     code /= np.linalg.norm(code, axis=1, keepdims=True)
     if num_tokens > LARGEST_DESCENT or not steps:
         return code
-    best, lowest = code, coherence(code)
+    best, lowest = code, np.inf
     for sharpness in np.geomspace(4.0, 200.0, steps):
-        weights = np.exp(sharpness * (code @ code.T - 1.0))
-        np.fill_diagonal(weights, 0.0)
-        weights /= weights.sum(axis=1, keepdims=True)
-        push = weights @ code
+        products = code @ code.T
+        np.fill_diagonal(products, -np.inf)
+        highest = products.max()
+        if highest < lowest:
+            best, lowest = code, highest
+        weights = np.exp(sharpness * (products - highest))
+        push = (weights @ code) / weights.sum(axis=1, keepdims=True)
         code = code - (4.0 / sharpness) * push
         code /= np.linalg.norm(code, axis=1, keepdims=True)
-        reached = coherence(code)
-        if reached < lowest:
-            best, lowest = code, reached
-    return best
+    return code if coherence(code) < lowest else best
 
 
 def _simplex(num_tokens: int, dim: int) -> Float[np.ndarray, "tokens dim"]:
