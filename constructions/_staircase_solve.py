@@ -105,32 +105,34 @@ class _System:
     """
 
     def __init__(self, plan: Plan, targets: np.ndarray) -> None:
-        first, last = plan.task.sequences.T
+        last = plan.task.sequences[:, 1]
         self.plan, self.dim = plan, targets.shape[1]
         self.delta = plan.layout.deltas(plan.task.sequences[plan.skip_carried])
         self.pairs = np.concatenate([targets, plan.layout.rows[1][last]], axis=1)
-        background = np.zeros_like(self.pairs) if len(plan.chains) > 1 else None
+        single = len(plan.chains) == 1
         self.start = np.zeros((2 * self.dim, self.dim))  # C before the tail
         self.maps: list[np.ndarray] = []  # per chain W of all heads before the tail, as pairs (heads, 2 d, head_dim)
-        self.tail_start = (
-            len(plan.chains[0].thresholds) if background is not None else _tail_start(plan.chains[0].blocks, self.dim)
-        )
-        for number, chain in enumerate(plan.chains):
-            blocks = chain.blocks if background is not None else chain.blocks.part(slice(0, self.tail_start))
-            self.maps.append(_chain_maps(blocks, self.pairs, np.zeros_like(self.start), background))
+        self.tail_start = _tail_start(plan.chains[0].blocks, self.dim) if single else len(plan.chains[0].thresholds)
+        by_last_token = np.zeros((plan.task.vocab_size, 2 * self.dim))  # what the first of three chains adds to the others
+        for chain in plan.chains:
+            if single:
+                blocks = chain.blocks.part(slice(0, self.tail_start))
+                self.maps.append(_chain_maps(blocks, self.pairs, np.zeros_like(self.start)))
+            else:
+                blocks, members = chain.blocks, chain.blocks.members[:, 0]
+                added = by_last_token[last[members]] if self.maps else np.zeros(2 * self.dim)
+                self.maps.append(_constant_maps(self.pairs[members] - added))
+                if len(self.maps) == 1:  # these read the constant coordinate, which is -1 in every delta
+                    cumulated = np.concatenate([np.zeros((1, 2 * self.dim)), np.cumsum(self.maps[0][:, :, 0], axis=0)])
+                    by_last_token = -cumulated[np.searchsorted(chain.thresholds, plan.layout.scalar, side="right")]
             self.start = self.start + _sum_of_maps(self.maps[-1], blocks.basis)
-            if number == 0 and background is not None:
-                off = first != last  # the heads that see b alone act on all other sequences as well
-                passed = np.searchsorted(chain.thresholds, plan.layout.scalar[last[off]], side="right")
-                # These maps read the constant coordinate, which is -1 in every delta.
-                cumulated = np.concatenate([np.zeros((1, 2 * self.dim)), np.cumsum(self.maps[0][:, :, 0], axis=0)])
-                background[off] = -cumulated[passed]
-        self.tail = plan.chains[0].blocks.part(slice(self.tail_start, None)) if background is None else None
+        self.tail = plan.chains[0].blocks.part(slice(self.tail_start, None)) if single else None
         tail_members = self.tail.members[self.tail.members >= 0] if self.tail else np.zeros(0, dtype=np.int64)
         self.movable = np.concatenate([plan.skip_carried, tail_members])
         self.contributions = np.zeros((len(plan.skip_carried), 2 * self.dim))
-        if background is not None:
-            self.contributions += background[plan.skip_carried]
+        if not single:
+            first_token, last_token = plan.task.sequences[plan.skip_carried].T
+            self.contributions += by_last_token[last_token] * (first_token != last_token)[:, None]
         for chain, maps in zip(plan.chains, self.maps, strict=True):
             keys, mask = chain_keys(chain.kind, plan.layout, plan.task.sequences[plan.skip_carried])
             passed = np.searchsorted(chain.thresholds, keys, side="right") * mask
@@ -144,7 +146,7 @@ class _System:
         contributions, total = self.contributions, self.start
         tail = np.zeros((0, 2 * dim, self.plan.head_dim))
         if self.tail:
-            tail = _chain_maps(self.tail, self.pairs, self.start, None)
+            tail = _chain_maps(self.tail, self.pairs, self.start)
             contributions = contributions + _contributions(tail, self.tail.basis, self.passed_of_tail, self.delta)
             total = total + _sum_of_maps(tail, self.tail.basis)
         rows = self.pairs[self.plan.skip_carried, dim:] - contributions[:, dim:]
@@ -178,15 +180,19 @@ def _tail_start(blocks: Blocks, enough: int) -> int:
     return max(0, len(carried) - 1 - int(np.searchsorted(carried, enough)))
 
 
-def _chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray, background: np.ndarray | None) -> np.ndarray:
+def _constant_maps(missing: np.ndarray) -> np.ndarray:
+    """W of heads that read the constant coordinate only, one sequence each: C_j delta = -C_j is what sequence j misses."""
+    maps = -missing
+    maps[1:] += missing[:-1]
+    return maps[:, :, None]
+
+
+def _chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray) -> np.ndarray:
     """W_j = Y_j - C_{j-1} Q_j with Y_j = (what block j must get) R_j^-1; a full block of d deltas forgets what came before it."""
     members = blocks.members
-    missing = pairs[members] if background is None else pairs[members] - background[members]
+    missing = pairs[members]
     missing[members < 0] = 0.0
     maps = missing.transpose(0, 2, 1) @ blocks.inverse
-    if background is not None:  # heads that read one coordinate only: C_j is Y_j
-        maps[1:] -= maps[:-1].copy()
-        return maps
     full = (members >= 0).sum(axis=1) == blocks.basis.shape[1]
     ends = np.append(np.flatnonzero(~full), len(full))
     place = 0
