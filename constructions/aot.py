@@ -177,9 +177,9 @@ class AttentionOnlyTransformer(nn.Module):
         Raises:
             ModelFileError: the path is a folder, its folder does not exist or can't be written.
         """
-        path = Path(path)
-        if path.is_dir() or not path.parent.is_dir():
-            raise ModelFileError(f"{path}: a file in an existing folder is legal as a place for a model")
+        path = Path(path).resolve()  # a link stays a link: what it points to is replaced
+        if (path.exists() and not path.is_file()) or not path.parent.is_dir():
+            raise ModelFileError(f"{path}: an ordinary file in an existing folder is legal as a place for a model")
         shape = {
             "vocab_size": self.vocab_size,
             "seq_len": self.seq_len,

@@ -154,5 +154,5 @@ def logit_margins(
 def _run(model: AttentionOnlyTransformer, task: AssociationTask, indices: np.ndarray, dtype: str) -> DtypeCheck:
     rounded = model if model.dtype == DTYPES[dtype] else model.to_dtype(DTYPES[dtype])
     margins = logit_margins(rounded, task, indices)
-    worst = float(margins.min()) if not margins.isnan().any() else float("nan")
+    worst = float(margins.min()) if len(margins) and not margins.isnan().any() else float("nan")
     return DtypeCheck(dtype, len(indices), int((margins > 0).sum()), worst)

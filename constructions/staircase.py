@@ -36,9 +36,11 @@ def build(
 ) -> Construction:
     """Build an attention-only transformer that holds min(T0, H d_h + min(d, K)) associations of two tokens with H heads.
 
-    K is the number of distinct last tokens. Fewer are held only where deltas are degenerate (many constant sequences (a, a), for
-    instance, all share one delta); `plan` says how many before anything is built. The skip connection stays the identity: its
-    change of basis goes into the unembedding and the heads' outputs. The time is near-linear and the memory linear in T0.
+    K is the number of distinct last tokens. Fewer are held where deltas are degenerate (many constant sequences (a, a), for
+    instance, all share one delta), and on some tables with d near N, where no order tried deals them out without dependent
+    blocks (a few in a thousand random ones, mostly by one); `plan` says how many before anything is built. The skip connection
+    stays the identity: its change of basis goes into the unembedding and the heads' outputs. The time is near-linear and the
+    memory linear in T0.
 
     Args:
         task: pairs of tokens with one label each, S = 2.
@@ -91,7 +93,7 @@ def plan(task: AssociationTask, *, embed_dim: int, head_dim: int, num_heads: int
     heads = num_heads
     if heads is None:
         heads = repaired_heads(task.num_associations, head_dim, embed_dim, task.num_last_tokens)
-    size = 8 * embed_dim * (8 * task.vocab_size + 12 * task.num_associations + 10 * heads * head_dim)
+    size = 8 * embed_dim * (8 * task.vocab_size + 12 * task.num_associations + 10 * heads * head_dim + 12 * embed_dim)
     if size > MOST_BYTES:
         raise ValueError(
             f"N = {task.vocab_size}, d = {embed_dim}, H = {heads}, d_h = {head_dim} need about {size / 2**30:.0f} GiB: "

@@ -14,6 +14,8 @@ def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
     """
     if path.is_dir():
         raise ValueError(f"{name} {path}: is a folder; the name of a file is legal")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{name} {path}: is a device or pipe; an ordinary file is legal")
     if not path.parent.is_dir():
         raise ValueError(f"{name} {path}: there is no folder {path.parent}; a file in an existing folder is legal")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -52,6 +54,10 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
 @contextmanager
 def whole_files(*places: Path) -> Iterator[tuple[Path, ...]]:
     """Paths to write in the places' stead, beside them; all go to their places when the context ends well, else none stays."""
+    for place in places:
+        if place.exists() and not place.is_file():
+            raise ValueError(f"{place}: is no ordinary file, and is not replaced")
+    places = tuple(place.resolve() for place in places)  # a link stays a link: what it points to is replaced
     partial = tuple(_partial(place) for place in places)
     try:
         yield partial

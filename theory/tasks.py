@@ -226,7 +226,9 @@ class AssociationTask:
 
         N itself is not in the file; give it to `from_csv` when no entry equals N - 1. Raises TaskFileError.
         """
-        target = Path(path)
+        target = Path(path).resolve()  # a link stays a link: what it points to is replaced
+        if target.exists() and not target.is_file():
+            raise TaskFileError(f"{path}: cannot be written (not an ordinary file)")
         scratch = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             try:

@@ -1,6 +1,7 @@
 """The model as an object: sizes, bad input, and files that come back bit for bit or are refused."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,14 @@ def test_bad_sizes_are_refused(sizes: tuple[int, int, int, int, int]) -> None:
 def test_a_whole_number_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match="floating-point"):
         AttentionOnlyTransformer(5, 2, 3, 4, 2, dtype=torch.int64)
+
+
+def test_pipes_are_refused_and_links_stay_links(tmp_path: Path) -> None:
+    model = AttentionOnlyTransformer(5, 2, 3, 4, 2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelFileError, match="ordinary file"):
+        model.save(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    model.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and AttentionOnlyTransformer.load(tmp_path / "real").num_heads == 4

@@ -1,6 +1,7 @@
 """The staircase holds what it says, as much as the formula says, on tasks that a sceptic would choose."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 from hypothesis import example, given, target
 from hypothesis import strategies as st
 
-from constructions import logit_margins, memorize
+from constructions import AttentionOnlyTransformer, Construction, logit_margins, memorize
 from constructions._staircase_layout import layout, sidon_layout
+from constructions._staircase_plan import plan_once
 from constructions.construction import DTYPES
 from constructions.staircase import build, plan
 from theory.memorization import repaired_associations, repaired_heads
@@ -120,7 +122,9 @@ def test_heads_of_dimension_one_always_reach_the_formula(task: AssociationTask, 
     assert made.num_held == repaired_associations(num_heads, 1, embed_dim, task.num_last_tokens, task.num_associations)
 
 
-@pytest.mark.parametrize(("vocab_size", "embed_dim", "heads"), [(10, 2, 49), (10, 5, 19), (20, 4, 99), (50, 10, 249)])
+@pytest.mark.parametrize(
+    ("vocab_size", "embed_dim", "heads"), [(10, 2, 49), (10, 5, 19), (20, 4, 99), (50, 10, 249), (53, 10, 280)]
+)
 @pytest.mark.parametrize("table_seed", [0, 1])
 def test_complete_tables_need_the_heads_of_corollary_1(vocab_size: int, embed_dim: int, heads: int, table_seed: int) -> None:
     task = AssociationTask.complete(vocab_size, 2, table_seed)
@@ -248,3 +252,28 @@ def test_orders_tell_all_pairs_apart(vocab_size: int, embed_dim: int, attempt: i
     sidon = sidon_layout(pairs, vocab_size, embed_dim, attempt, seed).scalar
     different = pairs[:, 0] != pairs[:, 1]
     assert len(np.unique((sidon[pairs[:, 0]] - sidon[pairs[:, 1]])[different])) == different.sum()
+
+
+def test_a_table_on_which_the_orders_tried_fall_short_is_said_beforehand() -> None:
+    """d near N: generic heads would reach 38; what the plan promises is what is built."""
+    task = AssociationTask.random(9, 2, 38, seed=2043)
+    made = plan(task, embed_dim=8, head_dim=8, num_heads=4)
+    built = build(task, embed_dim=8, head_dim=8, num_heads=4)
+    assert 35 <= made.num_held <= 38
+    assert np.array_equal(made.held, built.held) and built.failure is None
+
+
+def test_rows_that_do_not_align_with_blocks_need_the_search() -> None:
+    """The regular layout alone is degenerate here: a search cut to one attempt must show."""
+    task = AssociationTask.complete(53, 2, 0)
+    assert plan_once(task, 10, 10, None, 0, 0).heads_used > 280
+    assert plan(task, embed_dim=10, head_dim=10).num_heads == 280
+
+
+def test_a_check_counts_only_strict_margins_and_bears_nothing_held() -> None:
+    task = AssociationTask.complete(4, 2, 0)
+    zero = Construction(AttentionOnlyTransformer(4, 2, 2, 1, 2), task, "none", "none", np.arange(16), 0.0)
+    assert [check.num_right for check in zero.checked().checks] == [0, 0]
+    assert zero.checked().dtypes == ()
+    nothing = replace(zero, held=np.zeros(0, dtype=np.int64)).checked()
+    assert nothing.dtypes == () and nothing.num_held == 0
