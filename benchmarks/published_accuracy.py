@@ -16,43 +16,29 @@ equally hard. Of 10 intervals at 95%, 0.5 are missed on average by an exact repl
 """
 
 import argparse
-import csv
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, variance
 from time import perf_counter
 
 import torch
 from scipy.stats import t as student_t
 
-import empirical
+from empirical.comparison import read_published
 from empirical.training import TrainedModels, train
 from theory.shapes import AttentionShape
 from theory.tasks import AssociationTask
 
-PUBLISHED = {  # used where empirical/published.csv has no such rows: (experiment, N, d = d_h, repetitions) -> H: accuracy
-    (6, 10, 2, 20): {1: 0.3305, 5: 0.4969, 9: 0.6334, 13: 0.7340, 17: 0.8567, 21: 0.8578},
-    (1, 50, 10, 5): {1: 0.1298, 11: 0.5063, 21: 0.8608, 31: 0.9974},
+EXPERIMENTS = {  # number: N, d = d_h, repetitions, heads; the values are those of empirical/published.csv
+    6: (10, 2, 20, (1, 5, 9, 13, 17, 21)),
+    1: (50, 10, 5, (1, 11, 21, 31)),
 }
 
 
-def published_values(experiment: tuple[int, int, int, int]) -> dict[int, float]:
-    """Accuracy by number of heads: from the project's data file, else from the table above."""
-    number, vocab, dim, _ = experiment
-    path = Path(empirical.__path__[0]) / "published.csv"
-    wanted = PUBLISHED[experiment]
-    if not path.is_file():
-        return wanted
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            row
-            for row in csv.DictReader(line for line in file if not line.startswith("#"))
-            if row["experiment"].strip().removeprefix("exp_") == str(number)
-            and (int(row["vocab_size"]), int(row["embed_dim"]), int(row["head_dim"])) == (vocab, dim, dim)
-            and int(row["seq_len"]) == 2
-        ]
-    found = {int(row["num_heads"]): float(row.get("draw_accuracy") or row["accuracy"]) for row in rows}
-    return {heads: found.get(heads, value) for heads, value in wanted.items()}
+def published_values(number: int, heads: tuple[int, ...]) -> dict[int, float]:
+    """Accuracy on training draws by number of heads."""
+    rows = read_published()
+    rows = rows[rows["experiment"] == f"exp_{number}"].set_index("num_heads")
+    return {count: float(rows.loc[count, "draw_accuracy"]) for count in heads}
 
 
 def intervals(tables: list[list[float]], published_repetitions: int) -> tuple[float, float, float]:
@@ -78,11 +64,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     print(f"{arguments.tables} table(s), seeds {arguments.seed} to {arguments.seed + arguments.tables - 1}, none left out")
     print("exp   N   d   H |  measured published deviation | 95% half-width (repetitions only) | inside | uniform")
-    for key in PUBLISHED:
-        number, vocab, dim, repetitions = key
+    for number, (vocab, dim, repetitions, counts) in EXPERIMENTS.items():
         if number not in arguments.experiments:
             continue
-        values = published_values(key)
+        values = published_values(number, counts)
         shapes = [AttentionShape(dim, heads, dim) for heads in values]
         start = perf_counter()
         runs: list[TrainedModels] = []

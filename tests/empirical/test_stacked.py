@@ -1,7 +1,6 @@
 """Both engines of the stacked trainer against autograd on the plain equations; counts and conversion of what they train."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,6 @@ SIZES = [
     (2, 3, 4, 3), (2, 3, 4, 2), (2, 3, 2, 5), (2, 1, 1, 1), (2, 3, 0, 2), (2, 3, 0, 3),
     (1, 3, 2, 3), (1, 3, 2, 2), (3, 3, 2, 3), (4, 3, 2, 2), (3, 2, 3, 4), (3, 3, 0, 2),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Everything here is small: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small_task(seq_len: int = 2, vocab_size: int = 5, associations: int = 9, seed: int = 0) -> AssociationTask:
