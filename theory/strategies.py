@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from theory.shapes import AttentionShape, checked_integer
-from theory.tasks import MAX_VOCAB_SIZE, AssociationTask
+from theory.tasks import MAX_VOCAB_SIZE, AssociationTask, DistributionTask
 
 Draw = Callable[..., Any]  # st.DrawFn is a protocol that run-time type checkers cannot check
 
@@ -48,6 +48,24 @@ LABELS = (
     "blocks",  # 0, .., 0, 1, .., 1, .. in long runs
 )
 """How targets are chosen."""
+
+CONDITIONALS = (
+    "random",  # flat Dirichlet
+    "uniform",  # every token alike
+    "near deterministic",  # all but 1e-3 to 1e-12 on one token
+    "low rank",  # softmax of logits of rank 1 or 2
+    "deterministic",  # one token for sure: no full support
+    "partial",  # some tokens ruled out: no full support
+)
+"""How the conditionals of a drawn distribution task are chosen; the first four have full support."""
+
+PRIORS = (
+    "uniform",
+    "random",  # flat Dirichlet
+    "skewed",  # halving from sequence to sequence, in random order
+    "two levels",  # many equal chances: ties in the order of likelihood
+)
+"""How the prior of a drawn distribution task is chosen."""
 
 DEFAULT_LARGEST = 64
 """Most associations drawn unless `num_associations` or fixed sizes ask for more."""
@@ -88,6 +106,30 @@ def association_tasks(
         most = f"at most {tokens[1] ** lengths[1] - room} for these vocab_size, seq_len and complete"
         raise ValueError(f"num_associations = {num_associations}: must be {most}")
     return _tasks(tokens, lengths, (least, largest), complete, labels)
+
+
+def distribution_tasks(
+    *,
+    vocab_size: int | tuple[int, int] = (2, 6),
+    seq_len: int | tuple[int, int] = (1, 3),
+    num_sequences: int | tuple[int, int] = (1, 16),
+    full_support: bool | None = None,
+    prior: str | None = None,
+) -> st.SearchStrategy[DistributionTask]:
+    """Distribution tasks: sequences of every family in FAMILIES, conditionals of CONDITIONALS, priors of PRIORS.
+
+    Sizes are a number or an inclusive range (least, largest). `full_support=True` keeps to the conditionals that have it,
+    False to those that don't, None mixes. `prior` is one of PRIORS; None mixes them.
+
+        @given(distribution_tasks(full_support=True))
+        def test_bound(task): ...
+
+    Raises ValueError for ranges that are empty, or that no task fits.
+    """
+    if prior is not None and prior not in PRIORS:
+        raise ValueError(f"prior = {prior!r}: must be None or one of {', '.join(PRIORS)}")
+    tables = association_tasks(vocab_size=vocab_size, seq_len=seq_len, num_associations=num_sequences)
+    return _distributions(tables, full_support, prior)
 
 
 def attention_shapes(
@@ -197,6 +239,56 @@ def _shapes(
     least, largest = widths or (1, 2 * embed_dim)
     head_dim = draw(st.integers(least, largest if wide_heads else min(largest, embed_dim)))
     return AttentionShape(embed_dim, draw(st.integers(*heads)), head_dim)
+
+
+@st.composite
+def _distributions(
+    draw: Draw, tables: st.SearchStrategy[AssociationTask], full_support: bool | None, prior: str | None
+) -> DistributionTask:
+    table = draw(tables)
+    legal = CONDITIONALS if full_support is None else CONDITIONALS[:4] if full_support else CONDITIONALS[4:]
+    pattern = draw(st.sampled_from(legal))
+    prior = draw(st.sampled_from(PRIORS)) if prior is None else prior
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    rows = _conditionals(pattern, table, rng)
+    return DistributionTask(
+        table.sequences, rows, _prior(prior, len(rows), rng), f"{table.description}; {pattern}, prior {prior}"
+    )
+
+
+def _conditionals(pattern: str, table: AssociationTask, rng: np.random.Generator) -> Float[np.ndarray, "count vocab"]:
+    count, tokens = table.num_associations, table.vocab_size
+    one_hot = np.eye(tokens)[table.targets]
+    if pattern == "uniform":
+        return np.full((count, tokens), 1 / tokens)
+    if pattern == "deterministic":
+        return one_hot
+    if pattern == "near deterministic":
+        rest = 10.0 ** -rng.uniform(3, 12, size=(count, 1))
+        return (1 - rest) * one_hot + rest * rng.dirichlet(np.ones(tokens), size=count)
+    if pattern == "low rank":
+        rank = rng.integers(1, 3)
+        rows = np.exp(rng.standard_normal((count, rank)) @ rng.standard_normal((rank, tokens)))
+        return rows / rows.sum(axis=1, keepdims=True)
+    rows = np.maximum(rng.dirichlet(np.ones(tokens), size=count), 1e-9)
+    if pattern == "partial":
+        kept = rng.random((count, tokens)) < 0.5
+        kept[np.arange(count), table.targets] = True
+        kept[0] = one_hot[0] > 0  # at least one row is without full support
+        rows = rows * kept
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def _prior(pattern: str, count: int, rng: np.random.Generator) -> Float[np.ndarray, " count"]:
+    if pattern == "uniform":
+        chances = np.ones(count)
+    elif pattern == "random":
+        chances = np.maximum(rng.dirichlet(np.ones(count)), 1e-9)
+    elif pattern == "skewed":
+        chances = rng.permutation(0.5 ** np.arange(count))
+    else:
+        chances = rng.choice([1.0, 4.0], size=count)
+    return chances / chances.sum()
 
 
 def _sequences(

@@ -1,32 +1,38 @@
-"""The thing to be remembered: a table of token sequences, each with the one token that must follow it."""
+"""The thing to be remembered: a table of token sequences, each with the one token, or the distribution, that must follow it."""
 
-import csv
 import hashlib
 import os
-import secrets
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
-from math import log2
-from pathlib import Path
+from math import isfinite
+from numbers import Rational
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int
 
+from theory._distributions import checked_probabilities, entropies, fewest_reaching, row_divergences
+from theory._task_files import TaskFileError, read_rows, write_rows
+from theory._token_rows import (
+    MAX_TABLE_BYTES,
+    MAX_VOCAB_SIZE,
+    check_table_size,
+    check_tokens,
+    checked_sequences,
+    checked_vocab_size,
+    first_repeat,
+    first_row_outside,
+    frozen,
+    integer_array,
+    random_rows,
+    rows_from_codes,
+)
 from theory.shapes import checked_integer
 
-MAX_TABLE_BYTES = 2 * 1024**3
-"""`complete` and `random` refuse tables whose T0 (S + 1) 64-bit entries take more than this (2 GiB)."""
-
-MAX_VOCAB_SIZE = 2**31
-"""Largest legal N; keeps token numbers within 32 bits, whatever reads them later."""
-
-
-class TaskFileError(ValueError):
-    """A task file that cannot be read or written; the message is one line naming the file and, if known, the line."""
+__all__ = ["MAX_TABLE_BYTES", "MAX_VOCAB_SIZE", "AssociationTask", "DistributionTask", "TaskFileError"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -50,31 +56,18 @@ class AssociationTask:
     def __init__(
         self, sequences: npt.ArrayLike, targets: npt.ArrayLike, vocab_size: int, description: str = ""
     ) -> None:
-        vocab_size = _checked_vocab_size(vocab_size)
-        sequences = _integer_array("sequences", sequences, 2)
-        targets = _integer_array("targets", targets, 1)
-        if sequences.shape[0] < 1 or sequences.shape[1] < 1:
-            raise ValueError(f"sequences has shape {sequences.shape}: must be (T0, S) with T0 >= 1 and S >= 1")
+        vocab_size = checked_vocab_size(vocab_size)
+        sequences = checked_sequences(sequences, vocab_size)
+        targets = integer_array("targets", targets, 1)
         if targets.shape[0] != sequences.shape[0]:
             raise ValueError(
                 f"targets has {targets.shape[0]} entries: must have one per sequence, that is {sequences.shape[0]}"
             )
+        check_tokens("targets", targets, vocab_size)
         if not isinstance(description, str):
             raise ValueError(f"description = {description!r}: must be text")
-        for name, entries in (("sequences", sequences), ("targets", targets)):
-            row = _first_row_outside(entries, vocab_size)
-            if row is not None:
-                value = entries[row].tolist()
-                raise ValueError(f"{name}[{row}] = {value}: must lie between 0 and vocab_size - 1 = {vocab_size - 1}")
-        sequences = sequences.astype(np.int64, copy=False)
-        repeated = _first_repeat(sequences, vocab_size)
-        if repeated is not None:
-            row, earlier = repeated
-            raise ValueError(
-                f"sequences[{row}] = {sequences[row].tolist()}: must be distinct, but repeats sequences[{earlier}]"
-            )
-        object.__setattr__(self, "sequences", _frozen(sequences))
-        object.__setattr__(self, "targets", _frozen(targets))
+        object.__setattr__(self, "sequences", frozen(sequences))
+        object.__setattr__(self, "targets", frozen(targets.astype(np.int64, copy=False)))
         object.__setattr__(self, "vocab_size", vocab_size)
         object.__setattr__(self, "description", description)
 
@@ -100,12 +93,12 @@ class AssociationTask:
         """
         if len(indices) == 0:
             raise ValueError("indices is empty: must name at least one association")
-        kept = _integer_array("indices", indices, 1)
-        position = _first_row_outside(kept, self.num_associations)
+        kept = integer_array("indices", indices, 1)
+        position = first_row_outside(kept, self.num_associations)
         if position is not None:
             last = self.num_associations - 1
             raise ValueError(f"indices[{position}] = {kept[position]}: must lie between 0 and {last}")
-        repeated = _first_repeat(kept.astype(np.int64)[:, None], self.num_associations)
+        repeated = first_repeat(kept.astype(np.int64)[:, None], self.num_associations)
         if repeated is not None:
             raise ValueError(f"indices[{repeated[0]}] = {kept[repeated[0]]}: must not repeat indices[{repeated[1]}]")
         origin = f" of: {self.description}" if self.description else ""
@@ -157,10 +150,10 @@ class AssociationTask:
         Raises ValueError, before allocating anything, when the N^S (S + 1) entries exceed MAX_TABLE_BYTES.
         Source: the task of all experiments in Dana, Pydi and Chevaleyre 2025 (there S = 2).
         """
-        vocab_size, seq_len = _checked_vocab_size(vocab_size), checked_integer("seq_len", seq_len, 1)
+        vocab_size, seq_len = checked_vocab_size(vocab_size), checked_integer("seq_len", seq_len, 1)
         seed = checked_integer("seed", seed, 0)
-        _check_table_size(vocab_size, seq_len, None)
-        sequences = _rows_from_codes(np.arange(vocab_size**seq_len, dtype=np.int64), vocab_size, seq_len)
+        check_table_size(vocab_size, seq_len, None)
+        sequences = rows_from_codes(np.arange(vocab_size**seq_len, dtype=np.int64), vocab_size, seq_len)
         targets = np.random.default_rng(seed).integers(0, vocab_size, size=(len(sequences),))
         return cls(sequences, targets, vocab_size, f"all {vocab_size}^{seq_len} sequences, targets from seed {seed}")
 
@@ -171,22 +164,11 @@ class AssociationTask:
         Works up to T0 = N^S and for any N^S, however large. Raises ValueError when T0 > N^S, or when the T0 (S + 1)
         entries exceed MAX_TABLE_BYTES.
         """
-        vocab_size, seq_len = _checked_vocab_size(vocab_size), checked_integer("seq_len", seq_len, 1)
+        vocab_size, seq_len = checked_vocab_size(vocab_size), checked_integer("seq_len", seq_len, 1)
         wanted, seed = checked_integer("num_associations", num_associations, 1), checked_integer("seed", seed, 0)
-        _check_table_size(vocab_size, seq_len, wanted)
-        few_sequences = _codes_fit(vocab_size, seq_len)
-        if few_sequences and wanted > vocab_size**seq_len:
-            legal = f"at most vocab_size^seq_len = {vocab_size**seq_len}"
-            raise ValueError(f"num_associations = {wanted}: must be {legal}")
+        check_table_size(vocab_size, seq_len, wanted)
         rng = np.random.default_rng(seed)
-        if few_sequences and 2 * wanted >= vocab_size**seq_len:
-            sequences = _rows_from_codes(rng.permutation(vocab_size**seq_len)[:wanted], vocab_size, seq_len)
-        else:  # fewer than half of all sequences: draw, drop repeats, draw again
-            sequences = np.empty((0, seq_len), dtype=np.int64)
-            while sequences.shape[0] < wanted:
-                draws = rng.integers(0, vocab_size, size=(wanted - sequences.shape[0], seq_len))
-                sequences = np.concatenate([sequences, draws])
-                sequences = sequences[_first_occurrences(sequences, vocab_size)]
+        sequences = random_rows(vocab_size, seq_len, wanted, rng, "num_associations")
         targets = rng.integers(0, vocab_size, size=(wanted,))
         origin = f"{wanted} random sequences of length {seq_len} over {vocab_size} tokens, seed {seed}"
         return cls(sequences, targets, vocab_size, origin)
@@ -200,180 +182,212 @@ class AssociationTask:
         that are not plain non-negative integers or not below N, a sequence that was already given.
         """
         if vocab_size is not None:
-            vocab_size = _checked_vocab_size(vocab_size)
+            vocab_size = checked_vocab_size(vocab_size)
         name = str(path)
-        rows, lines = _read_rows(name)
-        if vocab_size is None:
-            size = max(2, int(rows.max()) + 1)
-            origin = f"read from {name}; vocabulary size {size} inferred as largest entry + 1"
-        else:
-            size, origin = vocab_size, f"read from {name}"
-        row = _first_row_outside(rows, size)
-        if row is not None:
-            where = f"{name}, line {lines[row]}"
-            raise TaskFileError(f"{where}: entry {rows[row].max()} must be at most {size - 1} (vocabulary size {size})")
-        repeated = _first_repeat(rows[:, :-1], size)
-        if repeated is not None:
-            row, earlier = repeated
-            sequence = ",".join(map(str, rows[row, :-1]))
-            same = rows[row, -1] == rows[earlier, -1]
-            how = "with the same target" if same else f"with target {rows[row, -1]} instead of {rows[earlier, -1]}"
-            raise TaskFileError(f"{name}, line {lines[row]}: sequence {sequence} repeats line {lines[earlier]}, {how}")
-        return cls(rows[:, :-1], rows[:, -1], size, origin)
+        rows, size = read_rows(name, vocab_size)
+        inferred = f"; vocabulary size {size} inferred as largest entry + 1" if vocab_size is None else ""
+        return cls(rows[:, :-1], rows[:, -1], size, f"read from {name}{inferred}")
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the file that `from_csv` reads. All or nothing: an existing file is replaced only when all is written.
 
         N itself is not in the file; give it to `from_csv` when no entry equals N - 1. Raises TaskFileError.
         """
-        target = Path(path).resolve()  # a link stays a link: what it points to is replaced
-        if target.exists() and not target.is_file():
-            raise TaskFileError(f"{path}: cannot be written (not an ordinary file)")
-        scratch = target.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            try:
-                with scratch.open("x", encoding="utf-8", newline="") as file:
-                    writer = csv.writer(file, lineterminator="\n")
-                    writer.writerow(_header(self.seq_len))
-                    writer.writerows(np.column_stack([self.sequences, self.targets]).tolist())
-                os.replace(scratch, target)
-            finally:
-                scratch.unlink(missing_ok=True)
-        except OSError as error:
-            raise TaskFileError(f"{path}: cannot be written ({error.strerror})") from error
+        write_rows(path, np.column_stack([self.sequences, self.targets]))
 
 
-def _checked_vocab_size(vocab_size: int) -> int:
-    vocab_size = checked_integer("vocab_size", vocab_size, 2)
-    if vocab_size > MAX_VOCAB_SIZE:
-        raise ValueError(f"vocab_size = {vocab_size}: must be at most {MAX_VOCAB_SIZE}")
-    return vocab_size
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class DistributionTask:
+    """T0 sequences, each with the distribution of its next token and the chance to meet it; checked once, frozen.
+
+    `sequences` (T0, S): integers in [0, N), no sequence twice. `conditionals` (T0, N): row t is pi(. | t), not negative,
+    sum 1; N is its number of columns, at least 2. `prior` (T0,): positive, sum 1; uniform when left out. Sums may miss 1 by
+    what rounding in the given number format explains; rows are then normalised. All is kept as float64 and int64 copies that
+    nothing can write to. `description` is a line for people, no part of equality or fingerprint. The order of rows is.
+
+    Raises ValueError, naming the first offending row (rows count from 0).
+    Source: Dana, Pydi and Chevaleyre 2025, section 2; entropy-0 rows are Assumption 1, full support is Assumption 2.
+    """
+
+    sequences: Int[np.ndarray, "sequences seq_len"]
+    conditionals: Float[np.ndarray, "sequences vocab"]
+    prior: Float[np.ndarray, " sequences"]
+    description: str = ""
+
+    def __init__(
+        self,
+        sequences: npt.ArrayLike,
+        conditionals: npt.ArrayLike,
+        prior: npt.ArrayLike | None = None,
+        description: str = "",
+    ) -> None:
+        rows = checked_probabilities("conditionals", conditionals, 2)
+        vocab_size = checked_vocab_size(rows.shape[1])
+        sequences = checked_sequences(sequences, vocab_size)
+        total = len(sequences)
+        chances = np.full(total, 1 / total) if prior is None else checked_probabilities("prior", prior, 1)
+        for name, found in (("conditionals", rows), ("prior", chances)):
+            if len(found) != total:
+                raise ValueError(f"{name} has {len(found)} rows: must have one per sequence, that is {total}")
+        if not (chances > 0).all():
+            raise ValueError(f"prior[{int(np.argmin(chances))}] = 0.0: must be positive (leave the sequence out instead)")
+        if not isinstance(description, str):
+            raise ValueError(f"description = {description!r}: must be text")
+        object.__setattr__(self, "sequences", frozen(sequences))
+        object.__setattr__(self, "conditionals", frozen(rows))
+        object.__setattr__(self, "prior", frozen(chances))
+        object.__setattr__(self, "description", description)
+
+    @property
+    def vocab_size(self) -> int:
+        """N, the number of tokens."""
+        return int(self.conditionals.shape[1])
+
+    @property
+    def num_sequences(self) -> int:
+        """T0, the number of sequences."""
+        return int(self.sequences.shape[0])
+
+    @property
+    def seq_len(self) -> int:
+        """S, the number of tokens in each sequence."""
+        return int(self.sequences.shape[1])
+
+    @cached_property
+    def full_support(self) -> bool:
+        """Whether every conditional gives every token a positive probability (Assumption 2)."""
+        return bool((self.conditionals > 0).all())
+
+    @cached_property
+    def modes(self) -> Int[np.ndarray, " sequences"]:
+        """The most likely next token of each sequence, the first one on ties."""
+        return frozen(self.conditionals.argmax(axis=1))
+
+    def entropies(self) -> Float[np.ndarray, " sequences"]:
+        """Shannon entropy of each conditional, in nats; exactly 0 for a sure token."""
+        return entropies(self.conditionals)
+
+    @cached_property
+    def mean_entropy(self) -> float:
+        """Prior average of `entropies`, in nats: the least cross-entropy that any model can have on this task."""
+        return float(self.prior @ self.entropies())
+
+    def likely(self, epsilon: int | float | Fraction = 0) -> Int[np.ndarray, " likely"]:
+        """Indices of the T_epsilon most likely sequences, most likely first, equally likely ones in order of their rows."""
+        order = np.argsort(-self.prior, kind="stable")
+        return order[: fewest_reaching(self.prior, order, 1 - _checked_share(epsilon))]
+
+    def t_epsilon(self, epsilon: int | float | Fraction = 0) -> int:
+        """T_epsilon: the fewest sequences that together carry at least 1 - epsilon of the prior's mass, 0 <= epsilon <= 1.
+
+        Decided exactly, the masses being the floats in `prior` over their exact sum. A float epsilon is read as the decimal
+        that Python prints for it (0.3 is 3/10); give a Fraction to mean anything else. T_0 is T0.
+
+        Dana, Pydi and Chevaleyre 2025, section 2, with "at least" where they print "more than": at epsilon = 0 no number of
+        sequences carries more than everything.
+        """
+        return int(self.likely(epsilon).size)
+
+    def divergences(self, logits: npt.ArrayLike) -> Float[np.ndarray, " sequences"]:
+        """KL(pi(. | t) || softmax of row t of `logits`) for each sequence t, in nats.
+
+        `logits` (T0, N) may be log-probabilities or anything equal to them up to a constant per row. -inf rules a token out,
+        and makes the divergence infinite where the token has a positive probability.
+
+        Raises ValueError for another shape, NaN, +inf, or a row of nothing but -inf.
+        """
+        found = np.asarray(logits, dtype=np.float64)
+        if found.shape != self.conditionals.shape:
+            raise ValueError(f"logits has shape {found.shape}: must be (T0, N) = {self.conditionals.shape}")
+        if np.isnan(found).any() or not np.isfinite(found.max(axis=1)).all():
+            raise ValueError("logits has NaN, +inf or a row of -inf only: must be finite or -inf, with a finite one per row")
+        return row_divergences(self.conditionals, found)
+
+    def divergence(self, logits: npt.ArrayLike) -> float:
+        """The prior average of `divergences`, in nats: d_KL(pi, model) of Dana, Pydi and Chevaleyre 2025, section 2."""
+        return float(self.prior @ self.divergences(logits))
+
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of the rows in order; the same on every machine, blind to `description`."""
+        digest = hashlib.sha256(f"distribution task {self.vocab_size} {self.sequences.shape}\n".encode())
+        digest.update(self.sequences.astype("<i8").tobytes())
+        for part in (self.conditionals, self.prior):
+            digest.update((part + 0.0).astype("<f8").tobytes())  # -0.0 equals 0.0
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DistributionTask):
+            return NotImplemented
+        parts = ("sequences", "conditionals", "prior")
+        return all(np.array_equal(getattr(self, part), getattr(other, part)) for part in parts)
+
+    def __hash__(self) -> int:
+        return int(self.fingerprint()[:15], 16)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DistributionTask, (self.sequences, self.conditionals, self.prior, self.description)
+
+    def __repr__(self) -> str:
+        if self.conditionals.size <= 64:
+            rows = f"sequences={self.sequences.tolist()}, conditionals={self.conditionals.tolist()}"
+            content = f"{rows}, prior={self.prior.tolist()}"
+        else:
+            content = f"<{self.num_sequences} sequences of length {self.seq_len}, {self.vocab_size} tokens>"
+        return f"DistributionTask({content}, description={self.description!r})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+    @classmethod
+    def from_associations(cls, task: AssociationTask, smoothing: float = 0.0) -> "DistributionTask":
+        """The associations as conditionals (one-hot + smoothing) / (1 + N smoothing), prior uniform; smoothing >= 0.
+
+        Without smoothing every entropy is 0 (Assumption 1); with it the support is full. Source: Dana, Pydi and Chevaleyre
+        2025, proof of Corollary 1, where the smoothing goes to 0.
+        """
+        if not (isfinite(smoothing) and smoothing >= 0):
+            raise ValueError(f"smoothing = {smoothing}: must be a finite number >= 0")
+        rows = np.full((task.num_associations, task.vocab_size), smoothing / (1 + task.vocab_size * smoothing))
+        rows[np.arange(len(rows)), task.targets] = (1 + smoothing) / (1 + task.vocab_size * smoothing)
+        origin = f" of: {task.description}" if task.description else ""
+        return cls(task.sequences, rows, None, f"associations, smoothing {smoothing}{origin}")
+
+    @classmethod
+    def random(
+        cls,
+        vocab_size: int,
+        seq_len: int,
+        num_sequences: int,
+        seed: int,
+        *,
+        concentration: float = 1.0,
+        prior_concentration: float | None = None,
+    ) -> "DistributionTask":
+        """T0 distinct random sequences with independent Dirichlet conditionals.
+
+        `concentration` > 0 of the symmetric Dirichlet: small is near-deterministic (and may round to zeros), large is near
+        uniform. `prior_concentration` the same for the prior, None for the uniform one. Raises ValueError for T0 > N^S.
+        """
+        vocab_size, seq_len = checked_vocab_size(vocab_size), checked_integer("seq_len", seq_len, 1)
+        wanted, seed = checked_integer("num_sequences", num_sequences, 1), checked_integer("seed", seed, 0)
+        for name, value in (("concentration", concentration), ("prior_concentration", prior_concentration)):
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ValueError(f"{name} = {value}: must be a finite number > 0")
+        check_table_size(vocab_size, seq_len, wanted, "num_sequences", vocab_size)
+        rng = np.random.default_rng(seed)
+        sequences = random_rows(vocab_size, seq_len, wanted, rng, "num_sequences")
+        rows = rng.dirichlet(np.full(vocab_size, concentration), size=wanted)
+        prior = None
+        if prior_concentration is not None:
+            prior = np.maximum(rng.dirichlet(np.full(wanted, prior_concentration)), 1e-300)
+        return cls(sequences, rows, prior, f"{wanted} random sequences, concentration {concentration}, seed {seed}")
 
 
-def _integer_array(name: str, values: object, ndim: int) -> Shaped[np.ndarray, "..."]:
-    legal = f"must be a {ndim}-dimensional array of integers"
+def _checked_share(epsilon: int | float | Fraction) -> Fraction:
     try:
-        found = np.asarray(values)
-    except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name}: {legal}, with rows of equal length") from None
-    if found.ndim != ndim:
-        raise ValueError(f"{name} has shape {found.shape}: {legal}")
-    if not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"{name} has dtype {found.dtype}: {legal} that fit in 64 bits")
-    return found
-
-
-def _frozen(values: Shaped[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    # Backed by bytes, so that not even setflags can make it writeable again.
-    return np.frombuffer(values.astype(np.int64, copy=False).tobytes(), dtype=np.int64).reshape(values.shape)
-
-
-def _first_row_outside(entries: Shaped[np.ndarray, "..."], size: int) -> int | None:
-    if int(entries.min()) >= 0 and int(entries.max()) < size:
-        return None
-    bad = (entries < 0) | (entries >= size)
-    return int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
-
-
-def _codes_fit(vocab_size: int, seq_len: int) -> bool:
-    """Whether every sequence has its own number below 2^62, read as digits in base N."""
-    return seq_len * log2(vocab_size) < 62
-
-
-def _rows_from_codes(codes: Int[np.ndarray, " rows"], vocab_size: int, seq_len: int) -> Int[np.ndarray, "rows seq_len"]:
-    rows = np.empty((codes.size, seq_len), dtype=np.int64)
-    for column in range(seq_len - 1, -1, -1):
-        codes, rows[:, column] = np.divmod(codes, vocab_size)
-    return rows
-
-
-def _order_and_repeats(
-    rows: Int[np.ndarray, "rows columns"], size: int
-) -> tuple[Int[np.ndarray, " rows"], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """A stable sort of the rows (entries in [0, size)) and, per sorted row but the first: equal to the one before?"""
-    if _codes_fit(size, rows.shape[1]):
-        codes = np.zeros(rows.shape[0], dtype=np.int64)
-        for column in range(rows.shape[1]):
-            codes = codes * size + rows[:, column]
-        order = np.argsort(codes, kind="stable")
-        return order, np.diff(codes[order]) == 0
-    order = np.lexsort(rows.T[::-1])
-    ordered = rows[order]
-    return order, (ordered[1:] == ordered[:-1]).all(axis=1)
-
-
-def _first_repeat(rows: Int[np.ndarray, "rows columns"], size: int) -> tuple[int, int] | None:
-    """The first row that occurred before, and where it first occurred; None when all rows are distinct."""
-    order, repeats = _order_and_repeats(rows, size)
-    if not repeats.any():
-        return None
-    later, earlier = order[1:][repeats], order[:-1][repeats]
-    first = int(np.argmin(later))
-    return int(later[first]), int(earlier[first])
-
-
-def _first_occurrences(rows: Int[np.ndarray, "rows columns"], size: int) -> Int[np.ndarray, " distinct"]:
-    order, repeats = _order_and_repeats(rows, size)
-    return np.sort(np.delete(order, np.flatnonzero(repeats) + 1))
-
-
-def _check_table_size(vocab_size: int, seq_len: int, num_associations: int | None) -> None:
-    limit = f"the table must fit in {MAX_TABLE_BYTES // 1024**3} GiB of 64-bit entries"
-    if num_associations is None:
-        if seq_len * log2(vocab_size) > 62 or vocab_size**seq_len * (seq_len + 1) * 8 > MAX_TABLE_BYTES:
-            power = f"all {vocab_size}^{seq_len} sequences"
-            raise ValueError(f"vocab_size = {vocab_size}, seq_len = {seq_len}: {power} are too many, {limit}")
-    elif num_associations * (seq_len + 1) * 8 > MAX_TABLE_BYTES:
-        raise ValueError(f"num_associations = {num_associations}, seq_len = {seq_len}: too many entries, {limit}")
-
-
-def _header(seq_len: int) -> list[str]:
-    return [f"token_{i}" for i in range(1, seq_len + 1)] + ["target"]
-
-
-def _read_rows(name: str) -> tuple[Int[np.ndarray, "rows columns"], "array[int]"]:
-    """All rows of a task file as numbers, and the line each came from."""
-    values, lines = array("q"), array("q")
-    try:
-        with open(name, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            try:
-                header = [cell.strip() for cell in next(reader, [])]
-                if not header and not file.read(1):
-                    raise TaskFileError(f"{name}: is empty, must start with the header token_1,..,token_S,target")
-                if len(header) < 2 or header != _header(len(header) - 1):
-                    found = _shown(",".join(header))
-                    raise TaskFileError(f"{name}, line 1: the header must be token_1,..,token_S,target, not {found}")
-                for row in reader:
-                    if row:
-                        values.extend(_parsed(row, len(header), f"{name}, line {reader.line_num}"))
-                        lines.append(reader.line_num)
-            except csv.Error as error:
-                raise TaskFileError(f"{name}, line {reader.line_num}: is not valid CSV ({error})") from error
-    except UnicodeDecodeError as error:
-        raise TaskFileError(f"{name}: must be UTF-8 text") from error
-    except OSError as error:
-        raise TaskFileError(f"{name}: cannot be read ({error.strerror})") from error
-    if not lines:
-        raise TaskFileError(f"{name}: has a header but no associations, must have at least one row")
-    return np.frombuffer(values, dtype=np.int64).reshape(len(lines), len(header)), lines
-
-
-def _parsed(row: list[str], num_columns: int, where: str) -> list[int]:
-    if len(row) != num_columns:
-        raise TaskFileError(f"{where}: has {len(row)} entries, must have {num_columns} like the header")
-    numbers = []
-    for cell in row:
-        digits = cell.strip()
-        if not (digits.isascii() and digits.isdigit()):
-            raise TaskFileError(f"{where}: entry {_shown(cell)} must be a non-negative integer")
-        digits = digits.lstrip("0") or "0"
-        if len(digits) > 10 or int(digits) >= MAX_VOCAB_SIZE:
-            raise TaskFileError(f"{where}: entry {_shown(cell)} must be below {MAX_VOCAB_SIZE}")
-        numbers.append(int(digits))
-    return numbers
-
-
-def _shown(text: str) -> str:
-    """Text from a file, made safe for a one-line message."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+        share = Fraction(epsilon) if isinstance(epsilon, Rational) else Fraction(repr(float(epsilon)))
+    except (ValueError, TypeError):
+        share = Fraction(-1)
+    if not 0 <= share <= 1:
+        raise ValueError(f"epsilon = {epsilon!r}: must be a number between 0 and 1")
+    return share

@@ -14,57 +14,15 @@ from constructions._staircase_layout import layout, sidon_layout
 from constructions._staircase_plan import plan_once
 from constructions.construction import DTYPES
 from constructions.staircase import build, plan
+from theory.attention_rank import free_attention_rank
 from theory.memorization import repaired_associations, repaired_heads
 from theory.strategies import association_tasks
 from theory.tasks import AssociationTask
-
-PRIME = 2**61 - 1
 
 
 def task_of(pairs: list[tuple[int, int]], targets: list[int] | None = None, vocab_size: int | None = None) -> AssociationTask:
     size = max(2, *(token + 1 for pair in pairs for token in pair)) if vocab_size is None else vocab_size
     return AssociationTask(np.array(pairs), np.array(targets or [i % size for i in range(len(pairs))]), size)
-
-
-def rank_modulo_prime(rows: list[list[int]]) -> int:
-    """Rank over a prime field: with random entries at most the rank for generic real ones, and equal to it but for bad luck."""
-    rows, rank = [list(row) for row in rows], 0
-    for column in range(len(rows[0])):
-        pivot = next((i for i in range(rank, len(rows)) if rows[i][column]), None)
-        if pivot is None:
-            continue
-        rows[rank], rows[pivot] = rows[pivot], rows[rank]
-        inverse = pow(rows[rank][column], PRIME - 2, PRIME)
-        for i in range(rank + 1, len(rows)):
-            factor = rows[i][column] * inverse % PRIME
-            if factor:
-                rows[i] = [(x - factor * y) % PRIME for x, y in zip(rows[i], rows[rank], strict=True)]
-        rank += 1
-    return rank
-
-
-def free_attention_rank(task: AssociationTask, embed_dim: int, head_dim: int, num_heads: int) -> int:
-    """Largest number of exact equations any choice of attention weights allows: an independent ceiling on exact solving."""
-    rng = np.random.default_rng(0)
-
-    def draw() -> int:
-        return int(rng.integers(1, PRIME))
-
-    rows_at = [[[draw() for _ in range(embed_dim)] for _ in range(task.vocab_size)] for _ in range(2)]
-    # The same embedding at both positions, shifted by a position vector: only the difference of rows matters for the rank.
-    shift = [draw() for _ in range(embed_dim)]
-    rows_at[1] = [[(x + s) % PRIME for x, s in zip(row, shift, strict=True)] for row in rows_at[0]]
-    values = [[[draw() for _ in range(embed_dim)] for _ in range(head_dim)] for _ in range(num_heads)]
-    features = []
-    for first, last in task.sequences.tolist():
-        x1, x2 = rows_at[0][first], rows_at[1][last]
-        feature = list(x2)
-        for reading in values:
-            weight = draw()
-            mixed = [(weight * u + (1 - weight) * v) % PRIME for u, v in zip(x1, x2, strict=True)]
-            feature += [sum(p * q for p, q in zip(row, mixed, strict=True)) % PRIME for row in reading]
-        features.append(feature)
-    return rank_modulo_prime(features)
 
 
 @given(
@@ -110,7 +68,7 @@ def test_count_is_the_formula_unless_the_deltas_are_degenerate(
     if made.num_held < formula:
         # The plan may fall short only where dependent deltas force it to: by the ceiling, or by one beside it on tasks that
         # are mostly constant sequences or whose embedding has nearly as many dimensions as tokens (heads see one order only).
-        ceiling = free_attention_rank(task, embed_dim, head_dim, num_heads)
+        ceiling = free_attention_rank(task, embed_dim=embed_dim, head_dim=head_dim, num_heads=num_heads)
         constant = int((task.sequences[:, 0] == task.sequences[:, 1]).sum())
         assert embed_dim >= 3 or constant >= 2
         assert made.num_held >= min(formula, ceiling) - 1
@@ -164,14 +122,14 @@ def test_one_shared_last_token_adds_one_not_d() -> None:
         made = plan(task, embed_dim=4, head_dim=4, num_heads=num_heads)
         assert made.num_held == 4 * num_heads + 1
         # Not only this construction: no attention weights at all solve more equations.
-        assert free_attention_rank(task, 4, 4, num_heads) == 4 * num_heads + 1
+        assert free_attention_rank(task, embed_dim=4, head_dim=4, num_heads=num_heads) == 4 * num_heads + 1
 
 
 def test_constant_sequences_share_one_delta_and_the_plan_says_so() -> None:
     task = task_of([(a, a) for a in range(12)])
     for num_heads in (0, 1, 2, 5):
         made = plan(task, embed_dim=3, head_dim=3, num_heads=num_heads)
-        assert made.num_held == 3 + num_heads == free_attention_rank(task, 3, 3, num_heads)
+        assert made.num_held == 3 + num_heads == free_attention_rank(task, embed_dim=3, head_dim=3, num_heads=num_heads)
         assert build(task, embed_dim=3, head_dim=3, num_heads=num_heads).num_held == 3 + num_heads
 
 
@@ -222,7 +180,7 @@ def test_bad_arguments_are_named(arguments: dict[str, int], words: str) -> None:
 
 def test_three_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="sequences of 3 tokens"):
-        memorize(AssociationTask.complete(3, 3, 0), embed_dim=2, head_dim=2)
+        memorize(AssociationTask.complete(3, 3, 0), embed_dim=2, head_dim=2, method="staircase")
 
 
 def test_numerical_failure_is_a_result_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +194,7 @@ def test_numerical_failure_is_a_result_with_a_reason(monkeypatch: pytest.MonkeyP
 
     staircase_solve = staircase.solve
     monkeypatch.setattr(staircase, "solve", damaged)
-    built = memorize(AssociationTask.complete(10, 2, 0), embed_dim=2, head_dim=2)
+    built = memorize(AssociationTask.complete(10, 2, 0), embed_dim=2, head_dim=2, method="staircase")
     assert built.failure is not None
     assert "promised 100" in built.failure
     assert 0 < built.num_held < 100
