@@ -1,0 +1,107 @@
+"""What `certify` and `recheck` do, once their arguments are read."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
+from rich.table import Table
+
+from constructions.aot import AttentionOnlyTransformer
+from constructions.certificate import Certificate, Recheck
+from constructions.certificate import certify as certify_model
+from constructions.certificate import recheck as recheck_model
+from headcount import console
+from headcount._output import checked_file
+from theory.tasks import AssociationTask
+
+SHOWN_DISAGREEMENTS = 10
+
+
+def certify(
+    *, model_file: Path, task_file: Path, output: Path, dtypes: list[str], max_precision: int, rank: bool
+) -> None:
+    """`headcount certify`: proofs about a saved model and a user's associations, written to a file and told as a table."""
+    inputs = {"model": model_file, "task file": task_file}
+    checked_file(output, "--output", inputs)
+    arrays = checked_file(output.with_name(f"{output.name}.safetensors"), "--output", inputs)
+    model, task = _read(model_file, task_file)
+    start = time.perf_counter()
+    with _progress("certifying") as report:
+        found = certify_model(model, task, dtypes=dtypes, max_precision=max_precision, rank=rank, progress=report)
+    seconds = time.perf_counter() - start
+    found.save(output)
+    console.show(_table(f"{model_file.name} on {task_file.name}: {task.num_associations:,} associations", found, seconds))
+    console.say(f"certificate {output}")
+    console.say(f"arrays {arrays}")
+
+
+def recheck(*, certificate_file: Path, model_file: Path, task_file: Path) -> int:
+    """`headcount recheck`: everything proved again; returns the exit code, 1 when anything disagrees."""
+    certificate = Certificate.load(certificate_file)
+    model, task = _read(model_file, task_file)
+    with _progress("rechecking") as report:
+        found: Recheck = recheck_model(certificate, model, task, progress=report)
+    for line in found.disagreements[:SHOWN_DISAGREEMENTS]:
+        console.say(f"disagrees: {line}")
+    if len(found.disagreements) > SHOWN_DISAGREEMENTS:
+        console.say(f"disagrees: and {len(found.disagreements) - SHOWN_DISAGREEMENTS:,} more")
+    if found.agreed:
+        rank = f", rank at least {certificate.rank.rank:,}" if certificate.rank is not None else ""
+        console.say(f"agreed: {found.num_checked:,} associations, statements {', '.join(certificate.statements)}{rank}")
+    return 0 if found.agreed else 1
+
+
+def _read(model_file: Path, task_file: Path) -> tuple[AttentionOnlyTransformer, AssociationTask]:
+    model, task = AttentionOnlyTransformer.load(model_file), AssociationTask.from_csv(task_file)
+    largest = int(max(task.sequences.max(), task.targets.max()))
+    if largest >= model.vocab_size:
+        raise ValueError(f"{task_file}: has the token {largest}, but {model_file} knows only 0 to {model.vocab_size - 1}")
+    if task.seq_len != model.seq_len:
+        raise ValueError(f"{task_file}: has sequences of {task.seq_len} tokens, but {model_file} takes {model.seq_len}")
+    # As for `measure`: the model's vocabulary says how many answers there are to choose from.
+    return model, AssociationTask(task.sequences, task.targets, max(2, model.vocab_size), f"read from {task_file}")
+
+
+def _table(title: str, found: Certificate, seconds: float) -> Table:
+    table = Table(
+        title=title,
+        caption=_caption(found, seconds),
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="none",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("statement", no_wrap=True)
+    for heading in ("right", "wrong", "undecided", "least margin", "bits"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, statement in found.statements.items():
+        margin = console.number(math.nan if statement.least_margin is None else statement.least_margin, ".3g")
+        counts = (f"{count:,}" for count in (statement.num_right, statement.num_wrong, statement.num_undecided))
+        label = "exact arithmetic" if name == "exact" else f"run in {name}"
+        table.add_row(label, *counts, margin, str(statement.precision.max()))
+    return table
+
+
+def _caption(found: Certificate, seconds: float) -> str:
+    lines = ["least margin: proved of all certified right, in logits; bits: the most it took"]
+    lines += [f"{name}: {statement.note}" for name, statement in found.statements.items() if statement.note]
+    if found.rank is not None:
+        lines.append(f"rank of the features: at least {found.rank.rank:,} (proved with {found.rank.precision} bits)")
+    return "\n".join([*lines, f"{seconds:.3g} seconds"])
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the context is open, gone afterwards."""
+    shown = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+        row = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)
