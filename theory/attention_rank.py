@@ -226,9 +226,7 @@ def softmax_rank_rational(
     return int(fmpz_mat(matrix).rank()) if matrix[0] else 0
 
 
-def jacobian_rank(
-    *, vocab_size: int, seq_len: int, embed_dim: int, num_heads: int, head_dim: int, seed: int = 0
-) -> int:
+def jacobian_rank(*, vocab_size: int, seq_len: int, embed_dim: int, num_heads: int, head_dim: int, seed: int = 0) -> int:
     """Rank of the derivative of all logits of all N^S sequences by all parameters, at a random point, modulo 2^61 - 1.
 
     A proved lower bound on the generic rank of the model's parameterisation (embeddings, positions, queries, keys,
@@ -246,8 +244,7 @@ def jacobian_rank(
     vocab, length = checked_integer("vocab_size", vocab_size, 2), checked_integer("seq_len", seq_len, 1)
     shape = AttentionShape(embed_dim, num_heads, head_dim)
     dim, width = shape.embed_dim, shape.head_dim
-    sizes = [(vocab, dim), (length, dim), (vocab, dim)]
-    sizes += [(dim, width), (dim, width), (dim, width), (width, dim)] * shape.num_heads
+    sizes = [(vocab, dim), (length, dim), (vocab, dim)] + ([(dim, width)] * 3 + [(width, dim)]) * shape.num_heads
     places = np.cumsum([0, *[prod(size) for size in sizes]]).tolist()
     _check_entries(vocab**length * max(vocab, length * dim), places[-1])
     rng = np.random.default_rng(checked_integer("seed", seed, 0))

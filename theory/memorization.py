@@ -184,9 +184,10 @@ def effective_parameters(vocab_size: int, seq_len: int, embed_dim: int, num_head
 
     Derived here for the model of Dana, Pydi and Chevaleyre 2025, equations (1) and (2), with its gauge freedoms counted
     by hand; then compared with the generic rank of the Jacobian from parameters to the logits of all N^S sequences,
-    computed exactly modulo a prime. For d < N that rank was min(this, `logit_dimension`) in all of 376 random shapes
-    (N <= 12, S <= 5, H <= 5, d_h <= 6; with d_h > d, H = 0 and S = 1 among them). For d >= N it was in 254 of 274, and
-    up to 6 less in the others (N, S, d, d_h, H = 3, 2, 4, 1, 1: rank 17, count 19): read it as an upper bound there.
+    computed exactly modulo a prime. For d < N that rank was min(this, `reachable_logit_dimension`) in all shapes tried
+    (540 with N <= 6, S <= 4, H <= 3, d_h <= 5, and 376 random ones with N <= 12; d_h > d, H = 0 and S = 1 among them).
+    For d >= N it was in 254 of 274, and up to 6 less in the others (N, S, d, d_h, H = 3, 2, 4, 1, 1: rank 17, count 19):
+    read it as an upper bound there.
     """
     vocab, length, dim, heads, width = _all_sizes(vocab_size, seq_len, embed_dim, num_heads, head_dim)
     if length == 1:
@@ -208,6 +209,23 @@ def logit_dimension(vocab_size: int, seq_len: int, embed_dim: int) -> int:
     vocab, length = checked_integer("vocab_size", vocab_size, 2), checked_integer("seq_len", seq_len, 1)
     used = min(checked_integer("embed_dim", embed_dim, 1), vocab)
     return used * (int(vocab**length) + vocab - used)
+
+
+def reachable_logit_dimension(vocab_size: int, seq_len: int, embed_dim: int, num_heads: int, head_dim: int) -> int:
+    """d (N - d) + w N^S + (d - w) (N + w) with w = min(d, H r), for d < N: what heads of width d_h leave of `logit_dimension`.
+
+    All heads together write into w dimensions (none for S = 1, where attention has nothing to choose). Elsewhere in R^d
+    the output depends on the last token only. Counted are the space of logits (d (N - d)), the w dimensions in it
+    (w (d - w)), a number per sequence in these, and one per last token in the others. Equal to `logit_dimension` for
+    w = d. Derived here.
+
+    Raises ValueError for d >= N.
+    """
+    vocab, length, dim, heads, width = _all_sizes(vocab_size, seq_len, embed_dim, num_heads, head_dim)
+    if dim >= vocab:
+        raise ValueError(f"embed_dim = {dim}: must be below vocab_size = {vocab}")
+    written = min(dim, heads * min(width, dim)) if length > 1 else 0
+    return dim * (vocab - dim) + written * int(vocab**length) + (dim - written) * (vocab + written)
 
 
 def mahdavi_associations(num_heads: int, head_dim: int, seq_len: int) -> int:

@@ -24,6 +24,7 @@ from theory.memorization import (
     memory_from_accuracy,
     parameter_count,
     rank_one_parameter_count,
+    reachable_logit_dimension,
     repaired_associations,
     repaired_heads,
 )
@@ -307,12 +308,17 @@ def jacobian_rank(tokens: int, length: int, dim: int, heads: int, width: int) ->
         (4, 3, 6, 1, 2),
         (3, 3, 4, 1, 1),
         (3, 2, 2, 4, 2),  # more parameters than the logits of this table have dimensions
+        (3, 2, 2, 1, 1),  # one more than a head of width one can reach of them
     ],
 )
 def test_effective_parameters_are_the_jacobian_rank(tokens: int, length: int, dim: int, heads: int, width: int) -> None:
     effective = effective_parameters(tokens, length, dim, heads, width)
     rank = jacobian_rank(tokens, length, dim, heads, width)
-    assert rank == min(effective, logit_dimension(tokens, length, dim))
+    if dim < tokens:
+        reachable = reachable_logit_dimension(tokens, length, dim, heads, width)
+    else:
+        reachable = logit_dimension(tokens, length, dim)
+    assert rank == min(effective, reachable)
 
 
 def test_effective_parameters_are_only_a_bound_beyond_the_vocabulary() -> None:
@@ -346,6 +352,7 @@ def test_effective_parameters_are_only_a_bound_beyond_the_vocabulary() -> None:
         (lambda: corollary_1_parameters(5, 10, 2, 1), "embed_dim = 1"),
         (lambda: effective_parameters(1, 2, 2, 1, 1), "vocab_size = 1"),
         (lambda: logit_dimension(10, 0, 2), "seq_len = 0"),
+        (lambda: reachable_logit_dimension(10, 2, 10, 1, 1), "embed_dim = 10"),
         (lambda: mahdavi_associations(1, 1, 0), "seq_len = 0"),
         (lambda: mahdavi_associations_as_plotted(1, 0), "head_dim = 0"),
     ],
