@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo test lint types unit nightly benchmarks figure clean
+.PHONY: demo test lint types unit verify nightly benchmarks figure claims clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
@@ -31,11 +31,23 @@ types: $(VENV)/.installed
 unit: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --jaxtyping-packages=theory,constructions,empirical,beartype.beartype
 
+# Every claim of the paper; exit code 1 when a verdict differs from the one on record.
+verify: $(VENV)/.installed
+	$(BIN)/headcount verify --paper dana2025 --effort standard
+
+# Checks all claims anew, puts the verdicts on record, and writes the page of claims from them.
+RECORDS := headcount/claims/records/dana2025.json
+claims: $(VENV)/.installed
+	$(BIN)/headcount verify --paper dana2025 --effort quick --record $(RECORDS) || test $$? -eq 1
+	$(BIN)/headcount verify --paper dana2025 --effort standard --record $(RECORDS) || test $$? -eq 1
+	$(BIN)/python -m headcount.claims.page docs/claims.md
+
 nightly: $(VENV)/.installed
 	HYPOTHESIS_PROFILE=nightly OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.staircase_scale
+	$(BIN)/python -m benchmarks.certificate_speed
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.published_accuracy
 

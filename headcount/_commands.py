@@ -174,6 +174,8 @@ def _construction_facts(built: Construction, inferred: bool) -> dict[str, str]:
     missing = np.setdiff1d(np.arange(task.num_associations), built.held)
     if len(missing):
         rows["not held"] = f"{len(missing):,}: rows {console.few(missing + 1)} below the header"
+        if "limit" in built.notes:
+            rows["limit"] = built.notes["limit"]
     rows["least margin"] = f"{built.margin:.3g} (logit of the target above the next, over those held)"
     rows["largest weight"] = f"{built.max_weight:.3g}"
     for check in built.checks:

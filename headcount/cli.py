@@ -1,5 +1,6 @@
-"""The command line: `compare`, `build` and `measure`. Whatever is slow to import is imported when a command needs it."""
+"""The command line: `compare`, `build`, `measure`, `certify` and `recheck`. What is slow to import is imported when needed."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,17 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code: 0, 2 for bad arguments or input, 130 after Ctrl-C."""
+    """Run the command line and leave: 0, 1 when a recheck disagrees, 2 for bad arguments or input, 130 after Ctrl-C."""
     app(prog_name=PROGRAM)
+
+
+class _NumberFormat(Enum):
+    """Typer takes no list of Literals."""
+
+    float64 = "float64"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
 
 
 def _whole(flag: str, least: int, text: str) -> Any:
@@ -119,7 +129,7 @@ def compare(
     )
 )
 def build(
-    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,token_2,target.")],
+    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,..,token_S,target.")],
     embed_dim: Annotated[int, _whole("--embed-dim", 2, "d, width of the embedding.")],
     head_dim: Annotated[int, _whole("--head-dim", 1, "d_h, width of a head, at most d.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
@@ -165,3 +175,108 @@ def measure(
     from headcount import _commands
 
     _commands.measure(model_file=model, task_file=task, json_file=json_file)
+
+
+@app.command(
+    epilog=_example(
+        "headcount verify --paper dana2025",
+        "headcount verify dana2025/corollary-1 dana2025/lemma-2 --effort standard",
+        "headcount verify --show corollary-1",
+    )
+)
+def verify(
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLAIM ...]", help="Names of claims; without one, all of the paper.")
+    ] = None,
+    paper: Annotated[str | None, typer.Option("--paper", metavar="KEY", help="Only claims of this paper: dana2025.")] = None,
+    effort: Annotated[
+        Literal["quick", "standard", "exhaustive"],
+        typer.Option("--effort", help="How hard to look, for a whole paper: a minute, ten minutes, hours."),
+    ] = "quick",
+    show: Annotated[
+        list[str] | None, typer.Option("--show", metavar="CLAIM", help="Check this claim and print all there is to say of it.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write verdicts and evidence there.")] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Add the verdicts to this file of records; made if need be.")
+    ] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="List the claims and check nothing.")] = False,
+    seed: Annotated[int, _whole("--seed", 0, "Seed of all that is random in the checks.")] = 0,
+    jobs: Annotated[
+        int | None, _whole("--jobs", 1, "Processes; 1 at effort quick and 2 above it unless given.")
+    ] = None,
+) -> None:
+    """Check the claims of a paper: proved, held, measured, refuted, or in need of an assumption, on what evidence.
+
+    Exit code 1 when a verdict differs from the one on record at the same effort, or a check crashed.
+    """
+    from headcount import _verify
+    from headcount.claims import Effort
+
+    code = _verify.verify(
+        names=claims or [],
+        paper=paper,
+        effort=Effort(effort),
+        json_file=json_file,
+        show=show or [],
+        record=record,
+        list_only=list_only,
+        seed=seed,
+        jobs=jobs,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(
+    epilog=_example(
+        "headcount certify model.safetensors my_table.csv -o model.cert.json",
+        "headcount certify model.safetensors my_table.csv -o model.cert.json --dtype float32 --rank",
+    )
+)
+def certify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="A model that headcount saved.")],
+    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,..,token_S,target.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="CERT", help="Certificate to write: JSON; its arrays in CERT.safetensors.")
+    ],
+    dtype: Annotated[
+        list[_NumberFormat] | None,
+        typer.Option(
+            "--dtype",
+            metavar="NAME",
+            help="Also prove what a forward pass in float64, float32, bfloat16 or float16 computes; the first two if not given.",
+        ),
+    ] = None,
+    max_precision: Annotated[
+        int, _whole("--max-precision", 53, "Bits of ball arithmetic to go up to where float64 does not decide.")
+    ] = 4096,
+    rank: Annotated[bool, typer.Option("--rank", help="Also prove a lower bound on the rank of the features.")] = False,
+) -> None:
+    """Prove which associations a model holds: in exact arithmetic with its weights, and in a forward pass.
+
+    Three verdicts each: right, wrong, undecided. The exit code is 0 whatever they are.
+    """
+    from headcount import _certify
+
+    _certify.certify(
+        model_file=model,
+        task_file=task,
+        output=output,
+        dtypes=[chosen.value for chosen in dtype or (_NumberFormat.float64, _NumberFormat.float32)],
+        max_precision=max_precision,
+        rank=rank,
+    )
+
+
+@app.command(epilog=_example("headcount recheck model.cert.json model.safetensors my_table.csv"))
+def recheck(
+    certificate: Annotated[Path, typer.Argument(metavar="CERT", help="A certificate that headcount certify wrote.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="The model that it is about.")],
+    task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="The table that it is about.")],
+) -> None:
+    """Prove everything in a certificate again, believing nothing in it; exit code 1 when anything disagrees."""
+    from headcount import _certify
+
+    code = _certify.recheck(certificate_file=certificate, model_file=model, task_file=task)
+    if code:
+        raise typer.Exit(code)

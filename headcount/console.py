@@ -80,9 +80,9 @@ def number(value: float, form: str = ".3f") -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def few(numbers: Iterable[int], most: int = 5) -> str:
-    """The first few of some numbers: "3, 4, 9" or "3, 4, 9, 12, 17, .."."""
-    listed = list(numbers)
+def few(things: Iterable[object], most: int = 5) -> str:
+    """The first few of some numbers or names: "3, 4, 9" or "3, 4, 9, 12, 17, .."."""
+    listed = list(things)
     return ", ".join([*map(str, listed[:most]), *([".."] if len(listed) > most else [])])
 
 
