@@ -11,15 +11,20 @@ import torch
 from constructions import logit_margins
 from empirical.training import TrainingSettings, train
 from headcount.claims import Claim, Effort, Outcome, Verdict, ledger, records, verify
-from headcount.claims.dana2025 import counts
+from headcount.claims.dana2025 import _count_checks
 from headcount.claims.dana2025._weights import one_head_cannot
 from theory import memorization
+from theory.attention_rank import softmax_rank
 from theory.shapes import AttentionShape
 from theory.tasks import AssociationTask
 
 CLAIMS = {claim.name.partition("/")[2]: claim for claim in ledger("dana2025")}
 QUICK = [name for name, claim in CLAIMS.items() if claim.check is not None and claim.least_effort is Effort.QUICK]
-RIGHT_FORMULAS = {"remark-heads": memorization.corollary_1_heads}
+RIGHT_FORMULAS = {
+    "remark-heads": memorization.corollary_1_heads,
+    "lemma-2-softmax": softmax_rank,
+    "slope-factor-printed": lambda: 1.5,
+}
 """For refuted statements of equality: what is true instead."""
 
 
@@ -68,7 +73,7 @@ def test_every_repair_stands_where_its_original_fell() -> None:
 
 
 def test_a_broken_construction_turns_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = counts.memorize
+    real = _count_checks.memorize
 
     def one_head_lost(*arguments, **named):
         built = real(*arguments, **named)
@@ -77,7 +82,7 @@ def test_a_broken_construction_turns_the_verdict(monkeypatch: pytest.MonkeyPatch
         return built
 
     assert outcome("corollary-1-complete").verdict is Verdict.HELD
-    monkeypatch.setattr(counts, "memorize", one_head_lost)
+    monkeypatch.setattr(_count_checks, "memorize", one_head_lost)
     assert verify(CLAIMS["corollary-1-complete"], Effort.QUICK).verdict is Verdict.REFUTED
 
 

@@ -285,7 +285,7 @@ def above(inquiry: Inquiry) -> Evidence:
     """Mean memory, its lower end over tables, in every setting of experiments 1, 2 and 6."""
     groups = {
         retrained.heads(inquiry): _tables(inquiry),
-        retrained.shared_head_dims(inquiry): _more_tables(inquiry),
+        retrained.head_dims(inquiry): _tables(inquiry),
         retrained.two_dimensions(inquiry): _more_tables(inquiry),
     }
     tally = Tally(inquiry)

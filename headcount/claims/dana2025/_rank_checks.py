@@ -225,7 +225,7 @@ def jacobian(inquiry: Inquiry) -> Evidence:
         "width": st.integers(1, 5),
     }
     return property_tested(
-        inquiry, observe, drawn, examples=inquiry.pick(15, 100, 1000), method=Method.EXACT,
+        inquiry, observe, drawn, examples=inquiry.pick(15, 40, 1000), method=Method.EXACT,
         ranges=f"N 2..11, S 1..3, N^S <= {largest}, d < N, H 0..4, d_h 1..5; rank of the Jacobian modulo a prime",
     )
 
