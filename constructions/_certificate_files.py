@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 FORMAT = "headcount certificate, version 1"
@@ -32,12 +32,28 @@ def arrays_path(path: str | os.PathLike[str]) -> Path:
     return place.with_name(place.name + ARRAYS_SUFFIX)
 
 
-def write(path: str | os.PathLike[str], content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write both files; the JSON, which vouches for the arrays, goes last."""
+def check_place(path: str | os.PathLike[str]) -> None:
+    """CertificateFileError unless a certificate may be written at `path`: what is there already must be one, in both places.
+
+    A certificate's file is known by its `format` (JSON) or by the names of its arrays; whether it is intact does not matter.
+    """
     place = Path(path).resolve()
     for target in (place, arrays_path(place)):
         if (target.exists() and not target.is_file()) or not target.parent.is_dir():
             raise CertificateFileError(f"{target}: an ordinary file in an existing folder is legal as a place for a certificate")
+    if place.exists() and not _is_content(place):
+        raise CertificateFileError(f"{place}: is there and is no certificate, so it is not replaced; another name is legal")
+    beside = arrays_path(place)
+    if beside.exists() and not _is_arrays(beside):
+        raise CertificateFileError(
+            f"{beside}: is there and holds no certificate's arrays, so it is not replaced; another name is legal"
+        )
+
+
+def write(path: str | os.PathLike[str], content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write both files; the JSON, which vouches for the arrays, goes last."""
+    check_place(path)
+    place = Path(path).resolve()
     data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     whole = {"format": FORMAT, **content, "arrays": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
     whole["sha256"] = _content_hash(whole)
@@ -84,6 +100,23 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise CertificateFileError(f"{beside}: is not a readable safetensors file ({_first_line(error)})") from error
     return content, arrays
+
+
+def _is_content(place: Path) -> bool:
+    try:
+        content = json.loads(_bytes(place, MOST_JSON_BYTES))
+    except (ValueError, RecursionError):  # CertificateFileError included
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _is_arrays(place: Path) -> bool:
+    try:
+        with safe_open(str(place), framework="numpy") as file:
+            names = set(file.keys())
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return {"indices", "exact.verdict", "exact.lower", "exact.upper", "exact.precision"} <= names
 
 
 def _content_hash(content: Mapping[str, Any]) -> str:

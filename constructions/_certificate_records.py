@@ -107,7 +107,8 @@ class Certificate:
         """Write JSON at `path`, and the arrays beside it at `path` + ".safetensors".
 
         Raises:
-            CertificateFileError: a place is a folder, has no folder, or can't be written.
+            CertificateFileError: a place is a folder, has no folder, can't be written, or holds a file that is not a
+                certificate's: nothing but a certificate is replaced.
         """
         files.write(path, *_written(self))
 

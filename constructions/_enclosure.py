@@ -13,7 +13,7 @@ Floats = Float[np.ndarray, "..."]
 
 UNIT = 2.0**-53
 EXP_ERROR = 2.0**-50
-"""Relative error of `exponential` where its result is not cut off to zero (derived below: 4.3 u)."""
+"""Relative error of `exponential` where its result is not cut off to zero (derived below: 4.5 u)."""
 EXP_CUT = -700.0
 """Below this `exponential` gives 0; the true value is then at most NEGLIGIBLE."""
 NEGLIGIBLE = 1e-300

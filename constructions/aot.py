@@ -211,7 +211,8 @@ class AttentionOnlyTransformer(nn.Module):
         """Read a model that `save` wrote; nothing in the file is executed.
 
         Raises:
-            ModelFileError: the file is missing, truncated, no safetensors file, or its tensors are not those its shape asks for.
+            ModelFileError: the file is missing, a pipe or device, truncated, no safetensors file, or its tensors are not those
+                its shape asks for.
         """
         return load_with_provenance(path, device)[0]
 
@@ -225,6 +226,8 @@ def load_with_provenance(
         raise ModelFileError(f"{path}: is a folder; a safetensors file is legal")
     if not path.exists():
         raise ModelFileError(f"{path}: no such file")
+    if not path.is_file():  # a pipe would be waited for without end
+        raise ModelFileError(f"{path}: is no ordinary file; a safetensors file is legal")
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

@@ -123,6 +123,11 @@ def recheck(
     Each verdict must come out again, and each recorded bound must follow: a recomputed lower bound is at least the recorded one,
     an upper one at most. Where float64 falls short of that, ball arithmetic of rising precision decides.
 
+    Only the associations named in `indices` are checked; of the others a certificate says nothing. No evidence, and checked
+    only to be legal: the precisions (bits that it took, of an association or the rank) and `max_precision`, up to which
+    undecided is to be undecided again. Not checked: `versions`. The weights' SHA-256 covers parameters and shape, not a model
+    file's provenance.
+
     Raises:
         ValueError: the model has a NaN or infinite weight, or the task does not fit it.
     """
@@ -137,12 +142,14 @@ def recheck(
     for name, statement in certificate.statements.items():
         wrong += [f"{name}: association {kept[row]}: its verdict contradicts its own bounds" for row in _inconsistent(statement)]
         found = floats[name]
+        wrong += _beside_the_point(statement, certificate.max_precision, found is None)
         if name == EXACT:
             assert found is not None
             wrong += _recheck_exact(certificate, weights, task, found, report)
         elif found is None:
             wrong += [f"{name}: association {kept[row]}: nothing can be proved, as weights overflow the format"
-                      for row in np.flatnonzero((statement.verdicts != UNDECIDED) | np.isfinite(statement.lower))]
+                      for row in np.flatnonzero((statement.verdicts != UNDECIDED) | (statement.lower > -np.inf)
+                                                | (statement.upper < np.inf))]
         else:
             wrong += _recheck_forward(statement, kept, found)
     if certificate.rank is not None:
@@ -193,7 +200,11 @@ def _from_floats(name: str, found: Margins) -> Statement:
 
 def _nothing(name: str, count: int) -> Statement:
     blank, precision = np.full(count, np.inf), np.full(count, FLOAT_PRECISION, np.int32)
-    return Statement(name, np.zeros(count, np.int8), -blank, blank, precision, f"weights overflow {name}")
+    return Statement(name, np.zeros(count, np.int8), -blank, blank, precision, _note(name, True))
+
+
+def _note(name: str, overflows: bool) -> str:
+    return f"weights overflow {name}" if overflows else ""
 
 
 def _exact(
@@ -256,6 +267,15 @@ def _inconsistent(statement: Statement) -> Iterator[int]:
     yield from np.flatnonzero(~fits).tolist()
 
 
+def _beside_the_point(statement: Statement, max_precision: int, overflows: bool) -> Iterator[str]:
+    """What is no evidence, but shown: a note other than `certify` writes, precisions that it never has."""
+    if statement.note != _note(statement.name, overflows):
+        yield f"{statement.name}: its note is not the one that this model gives"
+    legal = [FLOAT_PRECISION, *(precisions(max_precision) if statement.name == EXACT else ())]
+    if not np.isin(statement.precision, legal).all():
+        yield f"{statement.name}: has a precision other than {', '.join(map(str, legal))} bits"
+
+
 def _follows(statement: Statement, row: int, verdict: int, lower: float, upper: float) -> bool:
     """Whether a recorded claim follows from recomputed bounds."""
     claimed = int(statement.verdicts[row])
@@ -311,7 +331,7 @@ def _recheck_rank(rank: RankCertificate, weights: Weights, task: AssociationTask
     legal = len(features) == len(places) == rank.rank == len(set(features.tolist())) == len(set(places.tolist()))
     for numbers, most in ((features, embed_dim + heads * head_dim), (places, task.num_associations)):
         legal = legal and bool(((numbers >= 0) & (numbers < most)).all())
-    if not legal or not FLOAT_PRECISION <= rank.precision <= max_precision:
+    if not legal or rank.precision not in (FLOAT_PRECISION, *precisions(max_precision)):
         yield "rank: the minor's features and associations do not fit the model, the task or the rank"
     elif not proves(Minor(features, places, rank.precision), weights, task.sequences[places], max_precision):
         yield f"rank: the minor of size {rank.rank} could not be proved non-singular again"

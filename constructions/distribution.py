@@ -110,7 +110,8 @@ def build(
         head_dim: d_h, 1 to d.
         num_heads: H; None for ceil((T_epsilon - min(d, K)) / d_h), K the distinct last tokens of the likely sequences, or
             ceil((T_epsilon - min(d, K)) / min(d_h, S - 1)) where sequences are so alike that the former falls short.
-        epsilon: share of the prior's mass that may be missed, 0 to 1 (read as by `DistributionTask.t_epsilon`).
+        epsilon: share of the prior's mass that may be missed, from 0 to below 1, where no sequence would be left to match (read
+            as by `DistributionTask.t_epsilon`).
         seed: of embeddings, heads and the encoder's descents.
         encoder: follow this one of width d instead of looking for one.
         tolerance: largest `likely_error`, beyond which the result says that it failed.
@@ -119,10 +120,13 @@ def build(
         The construction. Sequences too alike for H heads, or weights beyond float64, are a `failure` in it, not an error.
 
     Raises:
-        ValueError: an argument out of range, an encoder of another shape, or fewer heads than the rank of the features needs.
+        ValueError: an argument out of range, a task of another type, an encoder of another shape, or fewer heads than the rank
+            of the features needs.
 
     Source: Dana, Pydi and Chevaleyre 2025, Theorem 1.
     """
+    if not isinstance(task, DistributionTask):
+        raise ValueError(f"task is of type {type(task).__name__}: a DistributionTask is legal")
     shape = AttentionShape(embed_dim, 0 if num_heads is None else num_heads, head_dim)
     seed = checked_integer("seed", seed, 0)
     if shape.head_dim > shape.embed_dim:
@@ -130,6 +134,8 @@ def build(
     if not tolerance > 0:
         raise ValueError(f"tolerance = {tolerance}: above 0 is legal")
     likely = task.likely(epsilon)
+    if not len(likely):
+        raise ValueError(f"epsilon = {epsilon!r}: 0 to below 1 is legal, as with all mass missed no sequence is left to match")
     fewest, most = _heads_needed(task, likely, shape)
     if num_heads is not None and shape.num_heads < fewest:
         rank = f"H d_h + min(d, K) = {shape.num_heads * shape.rank + _skip_rank(task, likely, shape.embed_dim)}"
@@ -151,7 +157,7 @@ def build(
 def printed_bound_counterexample() -> DistributionConstruction:
     """The smallest case in which the printed inequality of Theorem 1 fails for given features; the repaired one holds.
 
-    N = 2, S = 1, T0 = 2, d = 1, H = 0, epsilon = 1/4, prior (3/4, 1/4), conditionals (.999, .001) and (.05, .95), and embeddings
+    N = 2, S = 1, T0 = 2, d = 1, H = 0, epsilon = .251, prior (3/4, 1/4), conditionals (.999, .001) and (.05, .95), and embeddings
     1 and 10. One likely sequence fixes the readout, the other gets logits ten times as large with the wrong sign. Here
     d_KL(pi, L) = 0 as d = N - 1, and C = sqrt(1 + kappa^2) with kappa = sqrt(101), nearly kappa, where sqrt(2) kappa is needed.
 
@@ -162,7 +168,8 @@ def printed_bound_counterexample() -> DistributionConstruction:
     task = DistributionTask([[0], [1]], [[0.999, 0.001], [0.05, 0.95]], [0.75, 0.25], "counterexample to a bound of Theorem 1")
     encoder = encoder_divergence(task, 1)
     heads = fixed_heads(np.array([[1.0], [10.0]]), np.zeros((1, 1)))
-    return _built(task, task.likely(Fraction(1, 4)), heads, encoder, Fraction(1, 4), np.random.default_rng(0), 1e-6)
+    epsilon = Fraction(251, 1000)  # with 1/4 the paper's strict T_epsilon would be 2
+    return _built(task, task.likely(epsilon), heads, encoder, epsilon, np.random.default_rng(0), 1e-6)
 
 
 def _share(epsilon: int | float | Fraction) -> Fraction:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
 
+from constructions._certificate_files import ARRAYS_SUFFIX, arrays_path, check_place
 from constructions.aot import AttentionOnlyTransformer
 from constructions.certificate import Certificate, Recheck
 from constructions.certificate import certify as certify_model
@@ -28,7 +29,10 @@ def certify(
     """`headcount certify`: proofs about a saved model and a user's associations, written to a file and told as a table."""
     inputs = {"model": model_file, "task file": task_file}
     checked_file(output, "--output", inputs)
-    arrays = checked_file(output.with_name(f"{output.name}.safetensors"), "--output", inputs)
+    # Behind a link the arrays go beside the file that it points to.
+    arrays = arrays_path(output) if output.is_symlink() else output.with_name(f"{output.name}{ARRAYS_SUFFIX}")
+    checked_file(arrays, "--output", inputs)
+    check_place(output)
     model, task = _read(model_file, task_file)
     start = time.perf_counter()
     with _progress("certifying") as report:
@@ -52,8 +56,15 @@ def recheck(*, certificate_file: Path, model_file: Path, task_file: Path) -> int
         console.say(f"disagrees: and {len(found.disagreements) - SHOWN_DISAGREEMENTS:,} more")
     if found.agreed:
         rank = f", rank at least {certificate.rank.rank:,}" if certificate.rank is not None else ""
-        console.say(f"agreed: {found.num_checked:,} associations, statements {', '.join(certificate.statements)}{rank}")
+        console.say(f"agreed: {_counted(found, task)}, statements {', '.join(certificate.statements)}{rank}")
     return 0 if found.agreed else 1
+
+
+def _counted(found: Recheck, task: AssociationTask) -> str:
+    """How many associations were checked, and of how many where that is not all."""
+    total = task.num_associations
+    some = "" if found.num_checked == total else f"{found.num_checked:,} of "
+    return f"{some}{total:,} association{'' if total == 1 else 's'}"
 
 
 def _read(model_file: Path, task_file: Path) -> tuple[AttentionOnlyTransformer, AssociationTask]:

@@ -33,15 +33,20 @@ def verify(
     """`headcount verify`; the exit code: 0, or 1 when a verdict differs from the one on record, or a check crashed."""
     claims = chosen([*names, *show], ledger(paper))
     if list_only:
+        if json_file is not None or record is not None:
+            raise ValueError("--list: nothing is checked, so neither --json nor --record is legal with it")
         console.show(_list(claims))
         return 0
     for place, name in ((json_file, "--json"), (record, "--record")):
         if place is not None:
             checked_file(place, name, {})
+    if json_file is not None and record is not None and json_file.resolve() == record.resolve():
+        raise ValueError(f"--record {record}: is the file of --json too; another file is legal")
     kept: Records = {}
     for key in PAPERS:
         kept |= records.shipped(key)
     before = records.read(record) if record is not None and record.exists() else {}
+    code = records.code_hash()  # of what is about to run, not of what is there when it ends
     outcomes: list[Outcome] = []
     try:
         with _progress() as progress:
@@ -62,10 +67,11 @@ def verify(
             console.show(_table(outcomes, kept))
         complete = {outcome.claim.name for outcome in outcomes}
         rest = " ".join(claim.name for claim in claims if claim.name not in complete)
-        console.say(f"{len(outcomes)} of {len(claims)} claims are done; the rest: headcount verify --effort {effort} {rest}")
+        done = f"{len(outcomes)} of {len(claims)} claims are done, nothing is written"
+        console.say(f"{done}; the rest: headcount verify --effort {effort} --seed {seed} {rest}")
         raise
     outcomes.sort(key=lambda outcome: claims.index(outcome.claim))
-    _write(json_file, record, before, outcomes, effort, seed)
+    _write(json_file, record, before, outcomes, effort, seed, code)
     if show:
         for outcome in outcomes:
             console.show(_full(outcome, kept))
@@ -81,7 +87,8 @@ def verify(
 
 def _jobs(wanted: int | None, effort: Effort) -> int:
     """Processes to use: at effort quick the start of a second one takes longer than it saves."""
-    return wanted or (1 if effort is Effort.QUICK else min(MOST_JOBS, os.cpu_count() or 1))
+    cores = os.cpu_count() or 1
+    return min(wanted, max(2, cores)) if wanted else 1 if effort is Effort.QUICK else min(MOST_JOBS, cores)
 
 
 def _differs(outcome: Outcome, kept: Records) -> bool:
@@ -91,9 +98,9 @@ def _differs(outcome: Outcome, kept: Records) -> bool:
 
 
 def _write(
-    json_file: Path | None, record: Path | None, before: Records, outcomes: Sequence[Outcome], effort: Effort, seed: int
+    json_file: Path | None, record: Path | None, before: Records, outcomes: Sequence[Outcome], effort: Effort, seed: int,
+    code: str,
 ) -> None:
-    code = records.code_hash()
     if json_file is not None:
         content = {"headcount": __version__, "code": code, "effort": effort.value, "seed": seed,
                    "claims": [records.outcome_as_json(outcome) for outcome in outcomes]}

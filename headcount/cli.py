@@ -1,4 +1,4 @@
-"""The command line: `compare`, `build`, `measure`, `certify` and `recheck`. What is slow to import is imported when needed."""
+"""The command line: compare, build, measure, verify, certify, recheck. What is slow to import is imported when needed."""
 
 from enum import Enum
 from pathlib import Path
@@ -21,7 +21,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line and leave: 0, 1 when a recheck disagrees, 2 for bad arguments or input, 130 after Ctrl-C."""
+    """Run the command line and leave: 0, 1 when verify or recheck disagrees, 2 for bad input, 130 after Ctrl-C."""
     app(prog_name=PROGRAM)
 
 
@@ -203,7 +203,7 @@ def verify(
     list_only: Annotated[bool, typer.Option("--list", help="List the claims and check nothing.")] = False,
     seed: Annotated[int, _whole("--seed", 0, "Seed of all that is random in the checks.")] = 0,
     jobs: Annotated[
-        int | None, _whole("--jobs", 1, "Processes; 1 at effort quick and 2 above it unless given.")
+        int | None, _whole("--jobs", 1, "Processes, at most one per core; 1 at effort quick and 2 above it unless given.")
     ] = None,
 ) -> None:
     """Check the claims of a paper: proved, held, measured, refuted, or in need of an assumption, on what evidence.

@@ -62,6 +62,8 @@ def _header(seq_len: int) -> list[str]:
 
 def _parsed_file(name: str) -> tuple[Int[np.ndarray, "rows columns"], "array[int]"]:
     """All rows of a task file as numbers, and the line each came from."""
+    if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):  # a pipe would be waited for without end
+        raise TaskFileError(f"{name}: is no ordinary file; a CSV file is legal")
     values, lines = array("q"), array("q")
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:

@@ -12,8 +12,11 @@ Integers are exact (big integers, or enclosures refined until they decide); bad 
 """
 
 from collections.abc import Callable
-from math import comb, inf, nextafter
+from math import comb, inf, nan, nextafter
+from numbers import Integral, Rational, Real
 from typing import Any
+
+import numpy as np
 
 from theory.memorization import effective_parameters
 from theory.shapes import AttentionShape, checked_integer
@@ -26,6 +29,7 @@ def counting_ceiling(vocab_size: int, seq_len: int, positions: bool = True) -> i
     the order of the first S - 1 tokens, and sequences that differ in it only have the same logits.
     """
     vocab, length = checked_integer("vocab_size", vocab_size, 2), checked_integer("seq_len", seq_len, 1)
+    _check_flag("positions", positions)
     return int(vocab**length) if positions else vocab * comb(vocab + length - 2, length - 1)
 
 
@@ -100,11 +104,11 @@ def trained_readout_ceiling(
 ) -> int:
     """Largest T0 with N^T0 <= (4 e D s / P)^P, s = T0 N (N - 1) / 2: output maps and unembedding trained, attention not.
 
-    Assumes that embeddings, positions and W_QK are fixed before the labels. Logit differences are then s polynomials
-    in P = d N + d r H unknowns (W_U, W_O) of degree D = 2, with `train_values` in P = d N + 2 d r H of degree D = 3. The
-    labels follow from their signs, none of them zero, and polynomials s >= P have at most (4 e D s / P)^P sign patterns
-    without zeros (Warren 1968, theorem 3). Goldberg and Jerrum's 8 e in place of 4 e allows for zeros, which stored
-    associations never have.
+    Assumes that embeddings, positions and W_QK are fixed before the labels, and so are the value maps W_V unless
+    `train_values`. Logit differences are then s polynomials in P = d N + d r H unknowns (W_U, W_O) of degree D = 2, with
+    `train_values` in P = d N + 2 d r H unknowns (W_U, W_O, W_V) of degree D = 3. The labels follow from their signs, none
+    of them zero, and polynomials s >= P have at most (4 e D s / P)^P sign patterns without zeros (Warren 1968, theorem 3).
+    Goldberg and Jerrum's 8 e in place of 4 e allows for zeros, which stored associations never have.
     """
     vocab, unknowns, degree = _trained_sizes(vocab_size, embed_dim, head_dim, num_heads, train_values)
     return _largest_by_signs(vocab, lambda count: [(count * comb(vocab, 2), degree, unknowns, 4)])
@@ -217,10 +221,11 @@ def label_probability(labelings_log2: float, vocab_size: int, num_associations: 
     `labelings_log2` is what a function `.._labelings_log2` gives for the same N and T0, or b P for P parameters of b bits.
     """
     vocab, count = checked_integer("vocab_size", vocab_size, 2), checked_integer("num_associations", num_associations, 1)
-    if not 0 <= labelings_log2 < inf:
+    bits = _plain(labelings_log2)
+    if not 0 <= bits < inf:
         raise ValueError(f"labelings_log2 = {labelings_log2!r}: must be a finite number >= 0")
     with _precision(128):
-        share = _enclosed(labelings_log2) * _log(2) - _log(vocab) * count
+        share = _enclosed(bits) * _log(2) - _log(vocab) * count
         return 1.0 if not share < 0 else _up(share.exp())
 
 
@@ -228,6 +233,18 @@ def label_probability(labelings_log2: float, vocab_size: int, num_associations: 
 
 _PRECISIONS = [64 << k for k in range(12)]
 Patterns = list[tuple[int, int, int, int]]  # polynomials, their degree, unknowns, and 4 without or 8 with zeros
+
+
+def _plain(number: object) -> int | float:
+    """An int or float of Python's or numpy's as Python's own, NaN for anything else (fractions may have no float)."""
+    if isinstance(number, Integral) and not isinstance(number, bool):
+        return int(number)
+    return float(number) if isinstance(number, Real) and not isinstance(number, Rational) else nan
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} = {value!r}: must be True or False")
 
 
 def _readout_sizes(vocab_size: int, code_dim: int, num_features: int) -> tuple[int, int]:
@@ -252,6 +269,7 @@ def _trained_sizes(
     vocab_size: int, embed_dim: int, head_dim: int, num_heads: int, train_values: bool
 ) -> tuple[int, int, int]:
     vocab, _, shape = _model(vocab_size, 1, embed_dim, head_dim, num_heads)
+    _check_flag("train_values", train_values)
     maps = 2 if train_values else 1
     return vocab, shape.embed_dim * (vocab + maps * shape.rank * shape.num_heads), 1 + maps
 

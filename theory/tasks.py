@@ -178,8 +178,8 @@ class AssociationTask:
         """Read a UTF-8 CSV file with the header token_1,..,token_S,target and one association per row.
 
         Without `vocab_size`, N is the largest entry plus one (at least 2), and `description` says so. Blank lines are
-        skipped. Raises TaskFileError naming file and line: empty or unreadable file, wrong header, ragged rows, entries
-        that are not plain non-negative integers or not below N, a sequence that was already given.
+        skipped. Raises TaskFileError naming file and line: empty or unreadable file, pipe or device, wrong header, ragged
+        rows, entries that are not plain non-negative integers or not below N, a sequence that was already given.
         """
         if vocab_size is not None:
             vocab_size = checked_vocab_size(vocab_size)

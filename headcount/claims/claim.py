@@ -92,20 +92,33 @@ class Case:
     formula: Number
     tolerance: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not (isfinite(self.tolerance) and self.tolerance >= 0):
+            raise ValueError(f"{self.description}: tolerance = {self.tolerance}: a finite number of at least 0 is legal")
+        for name, number in (("value", self.value), ("formula", self.formula)):
+            if number != number:
+                raise ValueError(f"{self.description}: {name} is not a number; a case needs one")
+
     def slack(self, kind: Kind) -> float:
-        """How far from violating the claim: negative when it does, NaN when a number is missing."""
-        value, formula = _comparable(self.value), _comparable(self.formula)
-        if kind is Kind.LOWER:
-            return float(value - formula) + self.tolerance
-        if kind is Kind.UPPER:
-            return float(formula - value) + self.tolerance
-        if kind is Kind.TIGHT:
-            return 0.0 if value == formula else self.tolerance - abs(float(value - formula))
-        raise ValueError(f"kind = {kind}: 'tight', 'lower' and 'upper' are legal for a case")
+        """How far from violating the claim, rounded to a float: for ordering cases; whether one agrees says `agrees`."""
+        exact = self._slack(kind)
+        return exact if isinstance(exact, float) else _as_float(exact)
 
     def agrees(self, kind: Kind) -> bool:
-        """Whether the case is as the claim says; NaN is not."""
-        return self.slack(kind) >= 0
+        """Whether the case is as the claim says, decided exactly."""
+        return self._slack(kind) >= 0
+
+    def _slack(self, kind: Kind) -> Fraction | float:
+        value, formula, tolerance = _comparable(self.value), _comparable(self.formula), Fraction(self.tolerance)
+        if kind not in (Kind.LOWER, Kind.UPPER, Kind.TIGHT):
+            raise ValueError(f"kind = {kind}: 'tight', 'lower' and 'upper' are legal for a case")
+        if value == formula:
+            return tolerance
+        if isinstance(value, float) or isinstance(formula, float):  # an infinity
+            difference = float("inf") if value > formula else float("-inf")
+            return {Kind.LOWER: difference, Kind.UPPER: -difference, Kind.TIGHT: float("-inf")}[kind]
+        gap = value - formula
+        return tolerance + {Kind.LOWER: gap, Kind.UPPER: -gap, Kind.TIGHT: -abs(gap)}[kind]
 
     def text(self) -> str:
         """One line: what was looked at, what was found, what the formula says."""
@@ -130,10 +143,14 @@ class Interval:
     predicted: float
     level: float = 0.95
 
+    def __post_init__(self) -> None:
+        numbers = (self.estimate, self.low, self.high, self.predicted)
+        if not all(isfinite(number) for number in numbers) or not self.low <= self.estimate <= self.high:
+            given = f"estimate, low, high, predicted = {numbers}"
+            raise ValueError(f"{self.what}: {given}: finite numbers with low <= estimate <= high are legal")
+
     def agrees(self, kind: Kind) -> bool:
         """Two-sided for asymptotic and tight claims; for a lower (upper) bound, whether the interval reaches above (below) it."""
-        if not all(isfinite(number) for number in (self.estimate, self.low, self.high, self.predicted)):
-            return False
         above, below = self.high >= self.predicted, self.low <= self.predicted
         return above if kind is Kind.LOWER else below if kind is Kind.UPPER else above and below
 
@@ -156,7 +173,7 @@ class Evidence:
         closest: of those that agree, the one nearest to violating the claim.
         counterexample: the smallest violation found, None without one.
         interval: for statistical statements.
-        complete: whether this settles the statement for all cases; legal for rigorous methods only, and `argument` says why.
+        complete: whether this settles the whole statement, for all cases; for rigorous methods only, and `argument` says why.
         argument: the step from what was computed to the statement, for complete evidence.
         note: what a reader should know besides.
     """
@@ -174,10 +191,18 @@ class Evidence:
     def __post_init__(self) -> None:
         if self.complete and (self.method not in RIGOROUS or not self.argument):
             raise ValueError(f"complete = True with method = {self.method!r}: a rigorous method and an argument are legal")
+        if isinstance(self.num_cases, bool) or not isinstance(self.num_cases, int) or self.num_cases < 0:
+            raise ValueError(f"num_cases = {self.num_cases!r}: a whole number of at least 0 is legal")
 
     def violates(self, kind: Kind) -> bool:
-        """Whether it speaks against the claim."""
-        return self.counterexample is not None or (self.interval is not None and not self.interval.agrees(kind))
+        """Whether it speaks against the claim; any of its cases may.
+
+        Raises ValueError for a counterexample that agrees with the claim.
+        """
+        if self.counterexample is not None and self.counterexample.agrees(kind):
+            raise ValueError(f"counterexample agrees with the claim: {self.counterexample.text()}")
+        refuting = self.counterexample is not None or (self.closest is not None and not self.closest.agrees(kind))
+        return refuting or (self.interval is not None and not self.interval.agrees(kind))
 
     def text(self, kind: Kind) -> str:
         """One line for a table."""
@@ -244,6 +269,11 @@ class Claim:
         return self.name.partition("/")[0]
 
     @property
+    def own(self) -> bool:
+        """Whether it is a statement of the paper itself, not one derived here or a repair."""
+        return not self.number.startswith(("derived here", "repairs"))
+
+    @property
     def comparison(self) -> Kind:
         """The kind that picks the comparison."""
         return self.granted if self.granted is not None else self.kind
@@ -294,11 +324,16 @@ def decide(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     return Verdict.PROVED if any(piece.complete for piece in evidence) else Verdict.HELD
 
 
-def _comparable(number: Number) -> Number:
-    # Fractions of floats are exact, so that a comparison of an int with a float never rounds; inf and NaN stay floats.
-    if isinstance(number, float) and isfinite(number):
-        return Fraction(number)
-    return number
+def _comparable(number: Number) -> Fraction | float:
+    # Fractions of floats are exact, so that a comparison never rounds; infinities stay floats.
+    return number if isinstance(number, float) and not isfinite(number) else Fraction(number)
+
+
+def _as_float(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
 
 
 def _shown(number: Number) -> str:

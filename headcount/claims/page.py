@@ -48,9 +48,14 @@ def page() -> str:
     for paper, title in PAPERS.items():
         claims, kept = ledger(paper), records.shipped(paper)
         latest = {claim.name: best(kept.get(claim.name, {})) for claim in claims}
-        counts = Counter(_verdict(latest[claim.name]) for claim in claims)
-        tally = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-        parts.append(f"## {title}\n\n{len(claims)} claims: {tally}.\n")
+        parts.append(f"## {title}\n")
+        for words, some in (
+            ("statements of the paper", [claim for claim in claims if claim.own]),
+            ("repairs, and statements derived here", [claim for claim in claims if not claim.own]),
+        ):
+            counts = Counter(_verdict(latest[claim.name]) for claim in some)
+            parts.append(f"- {len(some)} {words}: {', '.join(f'{counts[each]} {each}' for each in Verdict if counts[each])}.")
+        parts.append("")
         parts.append("| claim | where | kind | verdict | evidence |\n|---|---|---|---|---|")
         parts += [_row(claim, latest[claim.name]) for claim in claims]
         parts += [_section(claim, latest[claim.name]) for claim in claims]

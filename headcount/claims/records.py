@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -15,6 +16,7 @@ from headcount.claims.run import Outcome, summary
 
 FORMAT = "headcount claim records, version 1"
 HASHED = ("theory", "constructions", "empirical", "headcount.claims")
+HASHED_FILES = ("*.py", "*.csv")
 
 
 class RecordFileError(ValueError):
@@ -67,7 +69,7 @@ def read(path: Path) -> Records:
 def parsed(text: str, name: str) -> Records:
     """Records from JSON. Raises RecordFileError naming the file and what is wrong."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_float=_bounded)
         if content["format"] != FORMAT:
             raise RecordFileError(f"{name}: format {content['format']!r}; {FORMAT!r} is legal")
         return {
@@ -76,7 +78,7 @@ def parsed(text: str, name: str) -> Records:
         }
     except RecordFileError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError) as error:
         raise RecordFileError(f"{name}: is not a file of claim records ({type(error).__name__}: {error})") from error
 
 
@@ -123,11 +125,11 @@ def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def code_hash() -> str:
-    """First 12 digits of the SHA-256 of all Python sources that a verdict may depend on, in a fixed order."""
+    """First 12 digits of the SHA-256 of all sources and tables that a verdict may depend on, in a fixed order."""
     digest = hashlib.sha256()
     for package in HASHED:
         root = Path(str(resources.files(package)))
-        for path in sorted(root.rglob("*.py")):
+        for path in sorted(path for pattern in HASHED_FILES for path in root.rglob(pattern)):
             digest.update(f"{package}/{path.relative_to(root).as_posix()}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -182,4 +184,15 @@ def _case(entry: Mapping[str, Any] | None) -> Case | None:
 def _number(value: int | float | str) -> Number:
     if not isinstance(value, str):
         return value
-    return float(value) if value in ("inf", "-inf", "nan") else Fraction(value)
+    if value in ("inf", "-inf"):
+        return float(value)
+    if not re.fullmatch(r"-?\d{1,4000}(/\d{1,4000})?", value):  # an exponent could stand for a number that fills the memory
+        raise ValueError(f"{value[:40]!r} is not a number of a record")
+    return Fraction(value)
+
+
+def _bounded(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +63,8 @@ def verify(claim: Claim, effort: Effort, *, seed: int = 0, report: Report = lamb
         report: called with the fraction done, where the check says so.
 
     Returns:
-        The outcome. An exception in the check makes the verdict `error`, never a pass; only Ctrl-C goes through.
+        The outcome. An exception in the check, also SystemExit, makes the verdict `error`, never a pass; only Ctrl-C goes
+        through.
     """
     if claim.check is None or effort.rank < claim.least_effort.rank:
         return Outcome(claim, effort, Verdict.NOT_CHECKED, (), 0.0)
@@ -71,7 +73,7 @@ def verify(claim: Claim, effort: Effort, *, seed: int = 0, report: Report = lamb
         found = claim.check(Inquiry(claim, effort, seed, report))
         evidence = (found,) if isinstance(found, Evidence) else tuple(found)
         verdict = decide(claim, evidence) if evidence else Verdict.ERROR
-    except Exception as error:  # whatever a check may raise
+    except (Exception, SystemExit) as error:  # whatever a check may raise
         return Outcome(claim, effort, Verdict.ERROR, (), time.perf_counter() - start, _one_line(error))
     failure = "the check saw no case" if verdict is Verdict.ERROR else None
     return Outcome(claim, effort, verdict, evidence, time.perf_counter() - start, failure)
@@ -94,7 +96,8 @@ def verify_all(
         jobs: processes; claims that share something costly go to one of them. With 1 all is done in this process.
         report: called with a claim at hand and the fraction done of it.
 
-    A process that dies takes the claims it had with it: their verdict is `error`. On Ctrl-C the processes end at once.
+    When a process dies the others are stopped too, and all claims that were not done have the verdict `error`. On Ctrl-C the
+    processes end at once; they also end when this process is gone.
     """
     if jobs == 1:
         for claim in claims:
@@ -126,8 +129,12 @@ def _in_processes(
                 yield from _collected(claims, future, pending.pop(future), effort)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        for child in children:
+            child.join(2)
+            child.kill()
 
 
 def _collected(
@@ -136,9 +143,10 @@ def _collected(
     try:
         for name, verdict, evidence, seconds, failure in future.result():
             yield Outcome(claims[name], effort, verdict, evidence, seconds, failure)
-    except BrokenProcessPool:
+    except Exception as error:  # a process that died, or evidence that cannot travel
+        died = isinstance(error, BrokenProcessPool)
         for name in names:
-            failure = "the process that checked it died (out of memory?)"
+            failure = "not done: a process that checks claims died" if died else _one_line(error)
             yield Outcome(claims[name], effort, Verdict.ERROR, (), 0.0, failure)
 
 
@@ -151,8 +159,25 @@ def _start_worker(news: Any, jobs: int) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, _stop_worker)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     _NEWS.append(news)
+
+
+def _stop_worker(*_: Any) -> None:
+    # First out of the check, so that it takes its scratch folder away; then out of the process, whatever it waits for.
+    threading.Timer(0.5, os._exit, (1,)).start()
+    raise KeyboardInterrupt
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)  # the signal waits for a call into a library to end
+        os._exit(1)
 
 
 def _checked(names: Sequence[str], effort: Effort, seed: int) -> list[_Answer]:
@@ -166,7 +191,7 @@ def _checked(names: Sequence[str], effort: Effort, seed: int) -> list[_Answer]:
     return answers
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno})" if frames else ""
     words = " ".join(str(error).split())

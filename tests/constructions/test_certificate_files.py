@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load, save
 
 from constructions import AttentionOnlyTransformer, memorize
 from constructions._certificate_files import _content_hash, arrays_path
+from constructions.aot import ModelFileError, load_with_provenance
 from constructions.certificate import Certificate, CertificateFileError, certify, recheck
 from theory.tasks import AssociationTask
 
@@ -241,3 +243,46 @@ def test_a_link_stays_a_link(certificate: Certificate, tmp_path: Path) -> None:
     certificate.save(tmp_path / "link.json")
     assert (tmp_path / "link.json").is_symlink() and (tmp_path / "real" / "c.json.safetensors").is_file()
     Certificate.load(tmp_path / "link.json")
+
+
+def test_what_is_no_certificate_is_not_replaced(
+    place: Path, certificate: Certificate, model: AttentionOnlyTransformer, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "other.safetensors")
+    (tmp_path / "text").write_text("precious")
+    (tmp_path / "table").write_text('{"format": "another"}')
+    (tmp_path / "empty").touch()
+    (tmp_path / "d.safetensors").write_text("precious")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("other", "text", "table", "empty", "d", "c.json.safetensors"):
+        with pytest.raises(CertificateFileError, match="not replaced") as caught:
+            certificate.save(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    arrays_path(place).write_bytes(before["other.safetensors"])  # a certificate whose arrays gave way to a model
+    with pytest.raises(CertificateFileError, match="no certificate's arrays"):
+        certificate.save(place)
+    assert arrays_path(place).read_bytes() == before["other.safetensors"]
+
+
+def test_certificates_are_replaced_damaged_or_not(place: Path, certificate: Certificate) -> None:
+    good = place.read_bytes(), arrays_path(place).read_bytes()
+    certificate.save(place)
+    place.unlink()  # an interrupted writing leaves the arrays alone
+    certificate.save(place)
+    arrays_path(place).unlink()
+    certificate.save(place)
+    place.write_text(place.read_text().replace('"right": ', '"right": 1', 1))
+    refused(place, "damaged")
+    certificate.save(place)
+    assert (place.read_bytes(), arrays_path(place).read_bytes()) == good
+
+
+def test_a_model_is_not_read_from_a_pipe_but_through_a_link(model: AttentionOnlyTransformer, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (AttentionOnlyTransformer.load, load_with_provenance):
+        with pytest.raises(ModelFileError, match="pipe: is no ordinary file"):
+            read(tmp_path / "pipe")
+    model.save(tmp_path / "model.safetensors")
+    (tmp_path / "link").symlink_to(tmp_path / "model.safetensors")
+    assert torch.equal(AttentionOnlyTransformer.load(tmp_path / "link").key, model.key)

@@ -127,3 +127,34 @@ def test_rank_by_balls_where_float64_can_not_tell() -> None:
     found = certify_rank(model, task)
     assert found.rank == 20 and found.precision > 53
     assert recheck(replace(certify(model, task, dtypes=()), rank=found), model, task).agreed
+
+
+def test_notes_and_precisions_are_those_that_certify_gives() -> None:
+    task = AssociationTask.random(4, 2, 5, 0)
+    model = memorize(task, embed_dim=2, head_dim=2).model
+    found = certify(model, task, dtypes=("float32",), max_precision=200, rank=True)
+    assert recheck(found, model, task).agreed
+    ones = np.ones(5, np.int32)
+    for name, changes, word in (
+        ("exact", {"note": "proved by hand"}, "note"),
+        ("float32", {"note": "weights overflow float32"}, "note"),
+        ("exact", {"precision": 52 * ones}, "53, 64, 128, 200 bits"),
+        ("exact", {"precision": 256 * ones}, "precision"),
+        ("float32", {"precision": 64 * ones}, "precision"),
+    ):
+        result = recheck(forged(found, name, **changes), model, task)
+        assert len(result.disagreements) == 1 and word in result.disagreements[0] and name in result.disagreements[0]
+    assert recheck(forged(found, "exact", precision=200 * ones), model, task).agreed  # no evidence: see the docs
+    for bits, agreed in ((200, True), (54, False), (256, False)):
+        assert recheck(replace(found, rank=replace(found.rank, precision=bits)), model, task).agreed is agreed
+
+
+def test_nothing_is_known_where_weights_overflow() -> None:
+    task = AssociationTask.random(4, 2, 5, 0)
+    model = memorize(task, embed_dim=2, head_dim=2).model
+    model.output.data *= 1e300
+    found = certify(model, task, dtypes=("float32",), max_precision=64)
+    assert recheck(found, model, task).agreed and found.statements["float32"].note == "weights overflow float32"
+    infinite = np.full(5, np.inf)
+    for changes in ({"lower": np.zeros(5)}, {"upper": np.zeros(5)}, {"lower": infinite}, {"upper": -infinite}, {"note": ""}):
+        assert not recheck(forged(found, "float32", **changes), model, task).agreed

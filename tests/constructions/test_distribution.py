@@ -192,7 +192,7 @@ def test_the_printed_inequality_fails_where_said() -> None:
     task = built.task
     assert built.failure is None and built.terms is not None and built.gamma < 1e-12
     assert (task.vocab_size, task.num_sequences, built.model.embed_dim, built.num_heads) == (2, 2, 1, 0)
-    assert built.likely.tolist() == [0] and task.t_epsilon(Fraction(1, 4)) == 1
+    assert built.likely.tolist() == [0] and task.t_epsilon(Fraction(251, 1000)) == 1
     # By hand: logits +-x / 2 with x = ln 999 on the likely sequence, ten times that on the other.
     x = log(999)
     by_hand = 0.25 * (0.05 * log(0.05) + 0.95 * log(0.95) + 0.95 * 10 * x + np.log1p(np.exp(-10 * x)))
@@ -263,3 +263,14 @@ def test_bad_arguments() -> None:
         build(task, embed_dim=3, head_dim=2, encoder=encoder_divergence(task, 2, restarts=1, max_iterations=5))
     with pytest.raises(ValueError, match=r"tolerance = 0\.0"):
         build(task, embed_dim=3, head_dim=2, tolerance=0.0)
+    for epsilon in (1, 1.0, Fraction(1)):
+        with pytest.raises(ValueError, match="0 to below 1 is legal") as caught:
+            build(task, embed_dim=3, head_dim=2, epsilon=epsilon)
+        assert str(caught.value).startswith(f"epsilon = {epsilon!r}: ")
+    assert len(build(task, embed_dim=3, head_dim=2, epsilon=1 - 1e-12).likely) == 1
+
+
+@pytest.mark.bad_input
+def test_a_task_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^task is of type AssociationTask: a DistributionTask is legal$"):
+        build(AssociationTask([[0, 1]], [1], 2), embed_dim=3, head_dim=2)

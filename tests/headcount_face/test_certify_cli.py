@@ -1,5 +1,6 @@
 """`headcount certify` and `headcount recheck`: tables, files, exit codes, and one plain line for every mistake."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from constructions import AttentionOnlyTransformer, memorize
-from constructions.certificate import Certificate
+from constructions.certificate import Certificate, certify
 from headcount.cli import app
 from theory.tasks import AssociationTask
 
@@ -111,3 +112,48 @@ def test_weights_that_are_no_numbers(folder: Path) -> None:
         model.key[0, 0, 0] = torch.nan
     model.save("nan.safetensors")
     refused(run("certify", "nan.safetensors", "good.csv", "-o", "c.json"), "key", "finite")
+
+
+def test_files_that_are_no_certificate_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    AttentionOnlyTransformer.load("model.safetensors").save("second.safetensors")
+    (folder / "notes.json").write_text("{}")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with monkeypatch.context() as patched:
+        patched.setattr("headcount._certify.certify_model", None)  # refused before the work, not after
+        refused(run("certify", "model.safetensors", "good.csv", "-o", "second"), "second.safetensors", "not replaced")
+        refused(run("certify", "model.safetensors", "good.csv", "-o", "notes.json"), "notes.json", "not replaced")
+        refused(run("certify", "model.safetensors", "good.csv", "-o", "second.safetensors"), "not replaced")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    for _ in range(2):
+        assert run("certify", "model.safetensors", "good.csv", "-o", "c.json").exit_code == 0
+
+
+def test_behind_a_link_the_arrays_are_where_it_points_to(folder: Path) -> None:
+    (folder / "real").mkdir()
+    (folder / "link.json").symlink_to(folder / "real" / "c.json")
+    done = run("certify", "model.safetensors", "good.csv", "-o", "link.json")
+    assert done.exit_code == 0 and (folder / "real" / "c.json.safetensors").is_file()
+    assert "real/c.json.safetensors" in done.stdout.replace("\n", "")
+    (folder / "bad.json").symlink_to(folder / "model")  # its arrays would be the model
+    refused(run("certify", "model.safetensors", "good.csv", "-o", "bad.json"), "is the model itself")
+
+
+def test_pipes_are_refused_and_not_waited_for(folder: Path) -> None:
+    os.mkfifo("pipe")
+    refused(run("certify", "pipe", "good.csv", "-o", "c.json"), "pipe: is no ordinary file")
+    refused(run("certify", "model.safetensors", "pipe", "-o", "c.json"), "pipe: is no ordinary file")
+
+
+def test_a_recheck_says_how_many_of_the_associations_it_is_about(folder: Path) -> None:
+    (folder / "one.csv").write_text("token_1,token_2,target\n0,0,1\n")
+    model = AttentionOnlyTransformer.load("model.safetensors")
+    for table, indices, words in (
+        ("good.csv", [2], "1 of 6 associations"),
+        ("good.csv", None, "6 associations"),
+        ("one.csv", None, "1 association"),
+    ):
+        rows = AssociationTask.from_csv(table)
+        task = AssociationTask(rows.sequences, rows.targets, model.vocab_size)
+        certify(model, task, indices=indices, dtypes=()).save("c.json")
+        done = run("recheck", "c.json", "model.safetensors", table)
+        assert (done.exit_code, done.stdout) == (0, f"agreed: {words}, statements exact\n")

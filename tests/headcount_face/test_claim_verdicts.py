@@ -42,7 +42,7 @@ def inquiry(kind: Kind = Kind.TIGHT, formula=lambda *a: 0) -> Inquiry:
 
 HELD = Evidence(Method.PROPERTY, "r", num_cases=3)
 PROVED = Evidence(Method.SYMBOLIC, "r", num_cases=1, complete=True, argument="because")
-REFUTED = Evidence(Method.EXACT, "r", num_cases=1, counterexample=Case("c", 1, 2))
+REFUTED = Evidence(Method.EXACT, "r", num_cases=1, counterexample=Case("c", 3, 2))
 EMPTY = Evidence(Method.PROPERTY, "r")
 INSIDE = Evidence(Method.MEASUREMENT, "r", interval=Interval("x", 1.0, 0.5, 1.5, 1.2))
 OUTSIDE = Evidence(Method.MEASUREMENT, "r", interval=Interval("x", 1.0, 0.5, 1.5, 1.6))
@@ -89,19 +89,48 @@ def test_a_conditional_claim_is_never_held(evidence: Evidence) -> None:
         (Kind.UPPER, 5, 4, 0.0, False),
         (Kind.UPPER, float("inf"), 4, 0.0, False),
         (Kind.UPPER, 10**400, 10**400 + 1, 0.0, True),
-        (Kind.TIGHT, NAN, NAN, 1.0, False),
-        (Kind.LOWER, NAN, 0, 1.0, False),
-        (Kind.UPPER, 0, NAN, 1.0, False),
+        (Kind.TIGHT, 1, 1 + Fraction(1, 10**400), 0.0, False),  # the difference is 0 as a float
+        (Kind.LOWER, 1, 1 + Fraction(1, 10**400), 0.0, False),
+        (Kind.UPPER, 1 + Fraction(1, 10**400), 1, 0.0, False),
+        (Kind.LOWER, float("-inf"), 4, 1.0, False),
+        (Kind.TIGHT, float("inf"), 4, 1.0, False),
     ],
 )
 def test_the_kind_picks_the_comparison(kind: Kind, value: float, formula: float, tolerance: float, agrees: bool) -> None:
     assert Case("c", value, formula, tolerance).agrees(kind) is agrees
 
 
-@pytest.mark.parametrize("kind", [Kind.ASYMPTOTIC, Kind.LOWER, Kind.UPPER])
-def test_an_interval_with_a_gap_agrees_with_nothing(kind: Kind) -> None:
-    assert not Interval("x", NAN, NAN, NAN, 1.0).agrees(kind)
-    assert not Interval("x", 1.0, 0.0, float("inf"), 1.0).agrees(kind)
+@pytest.mark.parametrize(
+    ("value", "formula", "tolerance"), [(NAN, 0, 0.0), (0, NAN, 0.0), (1, 1, NAN), (1, 2, float("inf")), (1, 1, -1.0)]
+)
+def test_a_case_that_can_be_neither_right_nor_wrong_is_refused(value: float, formula: float, tolerance: float) -> None:
+    with pytest.raises(ValueError, match=r"not a number|is legal"):
+        Case("c", value, formula, tolerance)
+    found = verify(claim(check=lambda _: Evidence(Method.EXACT, "r", 1, Case("c", value, formula, tolerance))), Effort.QUICK)
+    assert found.verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    "numbers", [(NAN, 0.0, 1.0, 1.0), (1.0, 0.0, float("inf"), 1.0), (1.0, 2.0, 0.0, 1.0), (1.0, 0.0, 2.0, NAN)]
+)
+def test_an_interval_with_a_gap_is_refused(numbers: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="are legal"):
+        Interval("x", *numbers)
+
+
+def test_evidence_against_itself_is_an_error_or_refutes() -> None:
+    agreeing = Evidence(Method.EXACT, "r", 1, counterexample=Case("c", 1, 1))
+    assert verify(claim(check=lambda _: agreeing), Effort.QUICK).verdict is Verdict.ERROR
+    assert decide(claim(), [Evidence(Method.EXACT, "r", 1, closest=Case("c", 1, 2))]) is Verdict.REFUTED
+    with pytest.raises(ValueError, match="num_cases"):
+        Evidence(Method.EXACT, "r", num_cases=-1)
+
+
+def test_leaving_the_program_is_a_crash_too() -> None:
+    def leave(_: Inquiry) -> Evidence:
+        raise SystemExit(0)
+
+    assert verify(claim(check=leave), Effort.QUICK).verdict is Verdict.ERROR
 
 
 def test_intervals_are_one_sided_for_bounds() -> None:
@@ -242,7 +271,13 @@ def test_errors_are_not_recorded_and_other_records_stay() -> None:
     ["", "[]", "{}", '{"format": "other", "claims": {}}', "null",
      json.dumps({"format": records.FORMAT, "claims": {"a/b": {"quick": {"verdict": "fine"}}}}),
      json.dumps({"format": records.FORMAT, "claims": {"a/b": {"slow": {}}}}),
-     json.dumps({"format": records.FORMAT, "claims": []})],
+     json.dumps({"format": records.FORMAT, "claims": []}), "[" * 100000,
+     json.dumps({"format": records.FORMAT, "claims": {"a/b": {"quick": {"verdict": "held", "evidence": [{
+         "method": "symbolic", "ranges": "r", "num_cases": 1, "closest": {
+             "description": "c", "value": "1e99999999", "formula": 1, "tolerance": 0}}],
+         "seconds": 1, "date": "d", "code": "c", "command": "x"}}}}),
+     json.dumps({"format": records.FORMAT, "claims": {"a/b": {"quick": {"verdict": "held", "evidence": [{
+         "method": "symbolic", "ranges": "r", "num_cases": "abc"}], "seconds": 1, "date": "d", "code": "c", "command": "x"}}}})],
 )
 def test_damaged_records_are_refused_in_one_line(content: str, tmp_path: Path) -> None:
     place = tmp_path / "records.json"

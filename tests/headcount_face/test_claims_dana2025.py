@@ -10,7 +10,7 @@ import torch
 
 from constructions import logit_margins
 from empirical.training import TrainingSettings, train
-from headcount.claims import Claim, Effort, Outcome, Verdict, ledger, records, verify
+from headcount.claims import Claim, Effort, Outcome, Verdict, decide, ledger, records, verify
 from headcount.claims.dana2025 import _count_checks
 from headcount.claims.dana2025._weights import one_head_cannot
 from theory import memorization
@@ -70,6 +70,13 @@ def test_every_repair_stands_where_its_original_fell() -> None:
     for claim in CLAIMS.values():
         if claim.repairs is not None:
             assert verdicts[claim.repairs] in (Verdict.REFUTED, Verdict.NEEDS_ASSUMPTION), claim.name
+            assert verdicts[claim.name] is not Verdict.REFUTED, claim.name
+
+
+def test_verdicts_on_record_are_those_of_their_evidence() -> None:
+    for name, efforts in records.shipped("dana2025").items():
+        for effort, record in efforts.items():
+            assert record.verdict is decide(CLAIMS[name.partition("/")[2]], record.evidence), (name, effort)
 
 
 def test_a_broken_construction_turns_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

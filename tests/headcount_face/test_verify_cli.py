@@ -121,6 +121,9 @@ def test_property_tests_leave_no_trace_in_the_folder(empty_folder: Path) -> None
         (["--json", "nowhere/found.json"], "there is no folder nowhere"),
         (["--json", "."], "is a folder"),
         (["--seed", "-1"], "at least 0"),
+        (["--jobs", "0"], "at least 1"),
+        (["--json", "same.json", "--record", "same.json"], "another file is legal"),
+        (["--list", "--json", "found.json"], "--list"),
     ],
 )
 def test_bad_arguments_are_one_line_and_exit_2(arguments: list[str], words: str) -> None:
@@ -164,8 +167,18 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(empty_folder: Path) -> 
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=empty_folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 130, done.stdout + done.stderr
-    assert "1 of 3 claims are done; the rest: headcount verify --effort quick dana2025/second dana2025/third" in done.stdout
+    rest = "the rest: headcount verify --effort quick --seed 0 dana2025/second dana2025/third"
+    assert f"1 of 3 claims are done, nothing is written; {rest}" in done.stdout
     assert list(empty_folder.iterdir()) == []
+
+
+def test_several_processes_find_what_one_finds() -> None:
+    one, two = (run(*FAST, "--jobs", jobs, "--json", f"{jobs}.json") for jobs in ("1", "2"))
+    assert one.exit_code == two.exit_code == 0, two.output
+    found = [json.loads(Path(f"{jobs}.json").read_text())["claims"] for jobs in "12"]
+    for entry in (*found[0], *found[1]):
+        del entry["seconds"]
+    assert found[0] == found[1]
 
 
 def test_the_page_of_claims_is_not_stale() -> None:

@@ -350,9 +350,22 @@ def test_signs_of_polynomials_by_enumeration() -> None:
         (lambda: label_probability(-1.0, 4, 1), "labelings_log2 = -1.0: must be a finite number >= 0"),
         (lambda: label_probability(math.inf, 4, 1), "labelings_log2 = inf: must be a finite number >= 0"),
         (lambda: label_probability(math.nan, 4, 1), "labelings_log2 = nan: must be a finite number >= 0"),
+        (lambda: label_probability("x", 4, 3), "labelings_log2 = 'x': must be a finite number >= 0"),
+        (lambda: label_probability(None, 4, 3), "labelings_log2 = None: must be a finite number >= 0"),
+        (lambda: label_probability(True, 4, 3), "labelings_log2 = True: must be a finite number >= 0"),
+        (lambda: counting_ceiling(3, 2, "no"), "positions = 'no': must be True or False"),
+        (lambda: trained_readout_ceiling(4, 2, 1, 1, "False"), "train_values = 'False': must be True or False"),
+        (lambda: trained_readout_labelings_log2(4, 2, 1, 1, 3, 0), "train_values = 0: must be True or False"),
     ],
 )
 def test_bad_arguments_are_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("kind", [int, np.int64, np.float32, np.float64])
+def test_numpys_numbers_are_numbers(kind: type) -> None:
+    assert label_probability(kind(3), 4, 3) == label_probability(3.0, 4, 3) == pytest.approx(1 / 8, rel=1e-15)
+    assert counting_ceiling(3, 3, np.False_) == counting_ceiling(3, 3, False)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 import pickle
 import time
 from pathlib import Path
@@ -397,3 +398,14 @@ def test_writing_where_nothing_can_be_written(tmp_path: Path) -> None:
         with pytest.raises(TaskFileError, match="cannot be written"):
             task.to_csv(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pipes_are_refused_and_links_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to_pipe").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "to_pipe"):
+        with pytest.raises(TaskFileError, match=f"/{name}: is no ordinary file"):
+            AssociationTask.from_csv(tmp_path / name)
+    AssociationTask([[0, 1]], [1], 2).to_csv(tmp_path / "task.csv")
+    (tmp_path / "to_task").symlink_to(tmp_path / "task.csv")
+    assert AssociationTask.from_csv(tmp_path / "to_task").num_associations == 1

@@ -57,17 +57,18 @@ def at_least(inquiry: Inquiry) -> Evidence:
 def given_features(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
         # The readout matches the first sequence, with logits +-x / 2; the second one gets m times those.
-        first, second, epsilon = fmpq(99, 100), fmpq(1, 10), fmpq(1, 4)
+        # epsilon is just above 1/4, so that T_epsilon is 1 by the paper's strict definition too
+        first, second = fmpq(99, 100), fmpq(1, 10)
         x, y = (arb(p / (1 - p)).log() for p in (first, second))
         norm = float(((x**2 + y**2) / 2).sqrt().mid())
         for m in range(1, 13):
             cross = arb(1 - second) * m * x + (-m * x).exp().log1p()
             entropy = -(arb(second) * arb(second).log() + arb(1 - second) * arb(1 - second).log())
-            formula = inquiry.formula(0.0, float(np.sqrt(1 + m * m)), 0.25, norm)
+            formula = inquiry.formula(0.0, float(np.sqrt(1 + m * m)), 0.251, norm)
             yield Case(
-                f"N = 2, S = 1, d = 1, no head, prior (3/4, 1/4), epsilon = 1/4, conditionals (99/100, 1/100) and (1/10, 9/10), "
+                f"N = 2, S = 1, d = 1, no head, prior (3/4, 1/4), epsilon = .251, conditionals (.99, .01) and (.1, .9), "
                 f"embeddings 1 and {m}, readout right on the first: divergence in nats",
-                below(arb(epsilon) * (cross - entropy)), formula, 16 * EPS * abs(float(formula)),
+                below(arb(fmpq(1, 4)) * (cross - entropy)), formula, 16 * EPS * abs(float(formula)),
             )
 
     note = (
@@ -255,6 +256,22 @@ def two_token_gap(inquiry: Inquiry) -> Evidence:
             )
 
     return enumerated(inquiry, cases(), Method.BALL, "two tokens, c in 1, 1/2, 1/4, delta in 1/2, 1/10")
+
+
+def whole_spread(inquiry: Inquiry) -> Evidence:
+    """Two tokens off the support, of which one has next to no mass; larger and larger constants."""
+    def cases() -> Iterator[Case]:
+        for constant in (1, 10, 100, 1000):
+            for delta in (fmpq(1, 2), fmpq(1, 10)):
+                # ln(pi / softmax) is delta exactly, as Definition 2 wants it with c = 1 and alpha = 1.
+                eta = arb(delta) ** (2 * constant)
+                spread = below(-arb(delta) - eta.log())
+                yield Case(
+                    f"N = 3, pi = (1, 0, 0), softmax (e^-delta, 1 - e^-delta - eta, eta), delta = {delta}, eta = "
+                    f"delta^{2 * constant}, K = {constant}: spread", spread, inquiry.formula(constant, float(delta)),
+                )
+
+    return enumerated(inquiry, cases(), Method.BALL, "three tokens, delta 1/2 and 1/10, K 1 to 1000")
 
 
 def gaps(inquiry: Inquiry) -> Evidence:

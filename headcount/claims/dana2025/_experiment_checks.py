@@ -122,16 +122,16 @@ def _head_dim_evidence(inquiry: Inquiry, runs: Runs, tables: Sequence[Memories],
 
 
 def quadratic_published(inquiry: Inquiry) -> Evidence:
-    """Exponent of memory in d_h through the published points."""
-    fit = power_law(published.HEAD_DIMS, _published_memories(published.EXPERIMENT_2))
-    below = power_law(published.HEAD_DIMS[:-1], _published_memories(published.EXPERIMENT_2[:-1])).exponent
+    """Exponent of memory in d_h through the published points that come from one model."""
+    every = power_law(published.HEAD_DIMS, _published_memories(published.EXPERIMENT_2)).exponent
+    fit = power_law(published.HEAD_DIMS[:-1], _published_memories(published.EXPERIMENT_2[:-1]))
     interval = Interval(
         "exponent of memory in d_h", fit.exponent.value, fit.exponent.low, fit.exponent.high, inquiry.formula(num_heads=20)
     )
     return Evidence(
-        Method.MEASUREMENT, "published points of experiment 2, N = 50, d = 10, H = 20, d_h 1..10", len(published.HEAD_DIMS),
+        Method.MEASUREMENT, "published points of experiment 2, N = 50, d = 10, H = 20, d_h 1..9", len(published.HEAD_DIMS) - 1,
         interval=interval,
-        note=f"Without d_h = 10, which has no shared map: {below.value:.2f} ({below.low:.2f} to {below.high:.2f}).",
+        note=f"With d_h = 10, which has no shared map: {every.value:.2f} ({every.low:.2f} to {every.high:.2f}).",
     )
 
 

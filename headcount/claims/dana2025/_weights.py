@@ -9,9 +9,7 @@ from scipy.optimize import linprog
 
 from constructions import AttentionOnlyTransformer
 from constructions.certificate import certify
-from empirical.training import TrainingSettings, train
 from theory.encoders import circle_code
-from theory.shapes import AttentionShape
 from theory.tasks import AssociationTask
 
 
@@ -60,14 +58,34 @@ def read_by_rows(vocab_size: int) -> tuple[AttentionOnlyTransformer, Association
     return model, AssociationTask(tokens[:, None], tokens, vocab_size)
 
 
-def trained_to_hold(
-    task: AssociationTask, embed_dim: int, num_heads: int, head_dim: int, *, seed: int, attempts: int = 8
-) -> AttentionOnlyTransformer:
-    """The one of several trained models that holds most of a task, in float64."""
-    settings = TrainingSettings(batch_size=64, num_batches=16, epochs=128, learning_rate=0.02, dtype=torch.float64)
-    shape = AttentionShape(embed_dim, num_heads, head_dim)
-    trained = train(task=task, shapes=[shape], num_models=attempts, settings=settings, variant="paper", seed=seed)
-    models = [model.to_transformer() for model in trained.finished]
-    if not models:
-        raise ArithmeticError(f"all {attempts} models diverged")
-    return max(models, key=lambda model: certified_right(model, task))
+def planar(
+    task: AssociationTask, embed_dim: int, num_heads: int, *, seed: int
+) -> tuple[AttentionOnlyTransformer, AssociationTask]:
+    """A model of width-two heads for up to d (H + 1) associations of any length, and the task.
+
+    Random embeddings, positions and rank-one scores, the same for all labels. Targets are points c_y of the circle:
+    P X_S + sum_h M_h A^h = c_y is solved for P and M_h, 2 x d; then W_U = c P, W_V^h = M_h and W_O^h = P^+, so that the logits
+    are c (P x_S + sum_h M_h A^h). Derived here, beyond Corollary 1.
+    """
+    rng = np.random.default_rng(seed)
+    model = AttentionOnlyTransformer(task.vocab_size, task.seq_len, embed_dim, num_heads, 2)
+    names = ("token_embedding", "position_embedding")
+    random = {name: torch.from_numpy(rng.standard_normal(getattr(model, name).shape)) for name in names}
+    query, key = (torch.from_numpy(rng.standard_normal((num_heads, embed_dim, 1))) for _ in range(2))
+    rows = random["token_embedding"][torch.from_numpy(np.array(task.sequences))] + random["position_embedding"]
+    scores = torch.einsum("td,hdo,heo,tie->hti", rows[:, -1], query, key, rows)
+    mixed = torch.einsum("hti,tid->htd", torch.softmax(scores, dim=-1), rows)
+    features = torch.cat([rows[:, -1], *mixed], dim=1)
+    code = torch.from_numpy(circle_code(task.vocab_size))
+    solution = torch.linalg.lstsq(features, code[torch.from_numpy(np.array(task.targets))], driver="gelsd").solution
+    # Targets of rank one (all labels alike, say) would leave P without an inverse: a little of another map cures that.
+    basis = solution[:embed_dim] + 1e-3 * torch.from_numpy(rng.standard_normal((embed_dim, 2)))
+    with torch.no_grad():
+        for name, weights in random.items():
+            getattr(model, name).copy_(weights)
+        model.query[:, :, :1], model.key[:, :, :1] = query, key
+        model.unembedding.copy_(code @ basis.T)
+        if num_heads:
+            model.value.copy_(solution[embed_dim:].reshape(num_heads, embed_dim, 2))
+            model.output.copy_(torch.linalg.pinv(basis.T).T)
+    return model, task

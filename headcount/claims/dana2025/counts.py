@@ -97,7 +97,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="dana2025/corollary-1-different-ends",
-        number="Corollary 1, general d",
+        number="derived here, on Corollary 1",
         title="Associations held with d different last tokens and S > d",
         kind=Kind.LOWER,
         statement=r"For $S \ge d + 1$, all sequences with $K$ different last tokens and all labels: "
@@ -105,9 +105,9 @@ CLAIMS: tuple[Claim, ...] = (
         assumptions=("S >= d + 1, where the constant sequences do no harm", "d_h <= d"),
         formula=repaired_associations,
         check=checks.one_head_xor_different_ends,
-        repairs="dana2025/corollary-1",
         code=("theory.memorization.repaired_associations",),
-        note="The nearest repair, different last tokens and long sequences, is not enough; dana2025/corollary-1-by-rank is.",
+        note="A repair that suggests itself, different last tokens and long sequences, is not enough; "
+        "dana2025/corollary-1-by-rank is.",
     ),
     Claim(
         name="dana2025/corollary-1-complete",
@@ -142,26 +142,26 @@ CLAIMS: tuple[Claim, ...] = (
         number="Section 7",
         title="H d_h + d called maximal",
         kind=Kind.UPPER,
-        statement=r"No attention-only transformer holds more than $H d_h + d$ associations with arbitrary labels.",
+        statement=r"No attention-only transformer holds more than $H d_h + d$ associations for all their labellings.",
         formula=corollary_1_associations,
         check=checks.more_than_maximal,
         code=("theory.ceilings",),
-        note="Sections 3 and 4 call Corollary 1 an upper bound on memorization; it is a lower bound on capacity, and trained "
-        "models hold several times as much.",
+        note="Sections 3 and 4 call Corollary 1 an upper bound on memorization; it is a lower bound on capacity: with "
+        "width-two heads d (H + 1) are held by solving for the value maps as well.",
     ),
     Claim(
         name="dana2025/readout-ceiling",
         number="derived here",
-        title="What a linear readout of fixed heads cannot exceed",
+        title="What a linear map after fixed heads cannot exceed",
         kind=Kind.UPPER,
-        statement=r"With heads fixed before the labels, all labels of $T_0$ sequences are stored only if "
+        statement=r"With heads and unembedding fixed before the labels, all labels of $T_0$ sequences are stored only if "
         r"$N^{T_0} \le 2 \sum_{k < P} \binom{s - 1}{k}$, $P = q (H d_h + d)$, $s = T_0 N (N - 1) / 2$, "
         r"$q = \min(d, N - 1)$.",
-        assumptions=("attention, embeddings and values fixed before the labels are known",),
+        assumptions=("attention, embeddings, values and unembedding fixed before the labels are known",),
         formula=readout_ceiling,
         check=checks.below_readout_ceiling,
         code=("theory.ceilings.readout_ceiling",),
-        note="A counting argument (Schlaefli, Cover 1965); built models stay well below it.",
+        note="A counting argument (Schlaefli, Cover 1965); checked where it is sharp, for two labels.",
     ),
     Claim(
         name="dana2025/rank-d-memory",
@@ -178,8 +178,8 @@ CLAIMS: tuple[Claim, ...] = (
         number="Corollary 2",
         title="Accuracy on every table",
         kind=Kind.LOWER,
-        statement=r"With a uniform prior, a model that holds $H d_h + d$ associations has accuracy at least "
-        r"$\frac1N + (1 - \frac1N) \frac{H d_h + d}{T_0}$ on every table.",
+        statement=r"With a uniform prior some model has accuracy at least "
+        r"$\frac1N + (1 - \frac1N) \frac{H d_h + d}{T_0}$, for every table.",
         formula=corollary_2_accuracy,
         check=checks.accuracy_on_a_table,
         code=("theory.memorization.corollary_2_accuracy",),
@@ -210,7 +210,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="dana2025/table-1-huben-morris",
-        number="Table 1, Huben and Morris 2023",
+        number="behind Table 1, Huben and Morris 2023",
         title="One head per neuron",
         kind=Kind.TIGHT,
         statement=r"A masked head of width one that attends to itself with score $s$ and to a bias token with score 0 adds "

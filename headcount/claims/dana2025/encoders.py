@@ -1,7 +1,7 @@
 """What sequence encoders can express, and how near an attention-only transformer comes to the best one."""
 
 from fractions import Fraction
-from math import ceil, sqrt
+from math import ceil, log, sqrt
 
 from headcount.claims.claim import Claim, Kind
 from headcount.claims.dana2025 import _distribution_checks as transformers
@@ -93,8 +93,8 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda divergence, inverse_norm, epsilon, norm: divergence + sqrt(1 + inverse_norm**2) * epsilon * norm,
         check=transformers.given_features,
         code=("constructions.distribution.Terms", "constructions.distribution.printed_bound_counterexample"),
-        note="Refuted as its proof argues, for given features. Read as a statement on some features, with the constant of "
-        "these, it says little: a large enough constant makes it true of any model.",
+        note="W E is the encoder with centred logits. Refuted as its proof argues, for given features. Read as a statement on "
+        "some features, with the constant of these, it says little: a large enough constant makes it true of any model.",
     ),
     Claim(
         name="dana2025/theorem-1-repaired",
@@ -196,11 +196,12 @@ CLAIMS: tuple[Claim, ...] = (
         number="Theorem 2, proof",
         title="Coherence of random codes",
         kind=Kind.UPPER,
-        statement=r"Random unit codes of $N$ tokens have $\max |W W^T - I| \le \sqrt{32 \ln(N + 1) / d}$.",
+        statement=r"Some unit code of $N$ tokens has $\max |W W^T - I| \le \sqrt{32 \ln(N + 1) / d}$; every one drawn at random "
+        r"here has.",
         formula=jl_constant,
         check=checks.random_coherence,
         code=("theory.encoders.jl_constant", "theory.encoders.low_coherence_code"),
-        note="The lemma of Johnson and Lindenstrauss says so of some code; of those drawn none violates it, by a wide margin.",
+        note="The lemma of Johnson and Lindenstrauss. The margin is wide: the constant is not tight.",
     ),
     Claim(
         name="dana2025/theorem-2-printed",
@@ -251,6 +252,18 @@ CLAIMS: tuple[Claim, ...] = (
         check=transformers.no_full_support,
         code=("theory.encoders.definition_2_range",),
         note="So Theorem 3 speaks of distributions that rule tokens out, not of those of Assumption 2.",
+    ),
+    Claim(
+        name="dana2025/lemma-4",
+        number="Lemma 4",
+        title="Spread of the logits under Definition 2",
+        kind=Kind.UPPER,
+        statement=r"Under Definition 2 the spread of all logits is at most $K \ln \frac1\delta$, for some constant $K$.",
+        assumptions=("Definition 2 and Lemma 4 as we read them",),
+        formula=lambda constant, delta: constant * log(1 / delta),
+        check=transformers.whole_spread,
+        code=("theory.encoders.definition_2_range",),
+        note="Definition 2 says nothing of how mass off the support is shared among its tokens. With one such token it holds.",
     ),
     Claim(
         name="dana2025/lemma-4-gap",

@@ -14,6 +14,7 @@ from theory.memorization import (
     guaranteed_associations,
     mahdavi_associations,
     mahdavi_associations_as_plotted,
+    reachable_logit_dimension,
 )
 
 CLAIMS: tuple[Claim, ...] = (
@@ -101,7 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="dana2025/head-dim-within-embed-dim",
-        number="Section 3, setting",
+        number="derived here, beyond d_h <= d",
         title="d_h beyond d",
         kind=Kind.LOWER,
         statement=r"The count $H d_h + d$ is a rank that is reached also for $d_h > d$.",
@@ -112,7 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="dana2025/head-dim-within-embed-dim-repaired",
-        number="repairs Section 3, setting",
+        number="derived here, beyond d_h <= d",
         title="d_h beyond d",
         kind=Kind.LOWER,
         statement=r"On random sequences of three of 60 tokens $H \min(d_h, d) + d$ is a rank that is reached, for every $d_h$.",
@@ -148,10 +149,10 @@ CLAIMS: tuple[Claim, ...] = (
         title="Parameters that change a logit",
         kind=Kind.TIGHT,
         statement=r"For $d < N$ the Jacobian from parameters to the logits of all $N^S$ sequences has the generic rank "
-        r"$d(2N - d) + (S - 1)\min(d, 2Hr) + 2Hr(2d - r)$, $r = \min(d_h, d)$, unless all logits that the heads can write are "
-        r"reached.",
+        r"$d(2N - d) + (S - 1)\min(d, 2Hr) + 2Hr(2d - r)$, $r = \min(d_h, d)$, or that of all logits that so "
+        r"many heads can write, $d(N - d) + w N^S + (d - w)(N + w)$, $w = \min(d, Hr)$, where that is less.",
         assumptions=("d < N",),
-        formula=effective_parameters,
+        formula=lambda **sizes: min(effective_parameters(**sizes), reachable_logit_dimension(**sizes)),
         check=checks.jacobian,
         code=(
             "theory.memorization.effective_parameters", "theory.memorization.reachable_logit_dimension",
@@ -176,7 +177,7 @@ CLAIMS: tuple[Claim, ...] = (
         number="figures of experiments 1 and 6",
         title="The previous bound as it is drawn",
         kind=Kind.LOWER,
-        statement=r"At $S = 2$ the earlier theorem of Mahdavi et al. promises $H(d_h - 1) + 1$ associations.",
+        statement=r"In the setting of Mahdavi et al. with contexts of $n = 2$ tokens rank $H(d_h - 1) + 1$ is reached.",
         formula=mahdavi_associations_as_plotted,
         check=checks.mahdavi_plotted,
         code=("theory.memorization.mahdavi_associations_as_plotted",),
