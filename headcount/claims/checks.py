@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import isfinite, tanh
 from pathlib import Path
@@ -16,6 +16,8 @@ from hypothesis.strategies import SearchStrategy
 from headcount.claims.claim import Case, Evidence, Inquiry, Interval, Method
 
 Strategy = SearchStrategy[Any]
+SCRATCH: str | None = None
+"""A folder for what Hypothesis caches, kept and taken away by whoever sets it; None for a new one each time."""
 
 
 class Tally:
@@ -130,7 +132,7 @@ def property_tested(
 def _hypothesis_writes_elsewhere() -> Iterator[None]:
     # Without an example database Hypothesis still caches what it read from source files, in .hypothesis of the current folder.
     before: Path | None = getattr(hypothesis_files, "__hypothesis_home_directory", None)
-    with tempfile.TemporaryDirectory(prefix="headcount-") as folder:
+    with tempfile.TemporaryDirectory(prefix="headcount-") if SCRATCH is None else nullcontext(SCRATCH) as folder:
         hypothesis_files.set_hypothesis_home_dir(folder)
         try:
             yield

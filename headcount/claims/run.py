@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 import traceback
@@ -117,7 +119,8 @@ def _in_processes(
         groups.setdefault(claim.shares or claim.name, []).append(claim.name)
     # Those that share most come first: they take longest.
     ordered = sorted(groups.values(), key=len, reverse=True)
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news, jobs))
+    scratch = tempfile.TemporaryDirectory(prefix="headcount-", ignore_cleanup_errors=True)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(news, jobs, scratch.name))
     try:
         pending = {pool.submit(_checked, names, effort, seed): names for names in ordered}
         while pending:
@@ -135,6 +138,7 @@ def _in_processes(
         for child in children:
             child.join(2)
             child.kill()
+        scratch.cleanup()
 
 
 def _collected(
@@ -155,28 +159,23 @@ _Answer = tuple[str, Verdict, tuple[Evidence, ...], float, str | None]
 _NEWS: list[Any] = []
 
 
-def _start_worker(news: Any, jobs: int) -> None:
+def _start_worker(news: Any, jobs: int, scratch: str) -> None:
     import torch
 
+    from headcount.claims import checks
+
+    checks.SCRATCH = scratch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    signal.signal(signal.SIGTERM, _stop_worker)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, args=(scratch,), daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     _NEWS.append(news)
 
 
-def _stop_worker(*_: Any) -> None:
-    # First out of the check, so that it takes its scratch folder away; then out of the process, whatever it waits for.
-    threading.Timer(0.5, os._exit, (1,)).start()
-    raise KeyboardInterrupt
-
-
-def _end_with_the_parent() -> None:
+def _end_with_the_parent(scratch: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)  # the signal waits for a call into a library to end
+        shutil.rmtree(scratch, ignore_errors=True)  # the parent did not live to do it
         os._exit(1)
 
 
