@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedCo
 from rich.table import Table
 
 from constructions._certificate_files import ARRAYS_SUFFIX, arrays_path, check_place
-from constructions.aot import AttentionOnlyTransformer
 from constructions.certificate import Certificate, Recheck
 from constructions.certificate import certify as certify_model
 from constructions.certificate import recheck as recheck_model
 from headcount import console
+from headcount._inputs import model_and_task
 from headcount._output import checked_file
 from theory.tasks import AssociationTask
 
@@ -33,7 +33,7 @@ def certify(
     arrays = arrays_path(output) if output.is_symlink() else output.with_name(f"{output.name}{ARRAYS_SUFFIX}")
     checked_file(arrays, "--output", inputs)
     check_place(output)
-    model, task = _read(model_file, task_file)
+    model, task, _ = model_and_task(model_file, task_file)
     start = time.perf_counter()
     with _progress("certifying") as report:
         found = certify_model(model, task, dtypes=dtypes, max_precision=max_precision, rank=rank, progress=report)
@@ -47,7 +47,7 @@ def certify(
 def recheck(*, certificate_file: Path, model_file: Path, task_file: Path) -> int:
     """`headcount recheck`: everything proved again; returns the exit code, 1 when anything disagrees."""
     certificate = Certificate.load(certificate_file)
-    model, task = _read(model_file, task_file)
+    model, task, _ = model_and_task(model_file, task_file)
     with _progress("rechecking") as report:
         found: Recheck = recheck_model(certificate, model, task, progress=report)
     for line in found.disagreements[:SHOWN_DISAGREEMENTS]:
@@ -65,17 +65,6 @@ def _counted(found: Recheck, task: AssociationTask) -> str:
     total = task.num_associations
     some = "" if found.num_checked == total else f"{found.num_checked:,} of "
     return f"{some}{total:,} association{'' if total == 1 else 's'}"
-
-
-def _read(model_file: Path, task_file: Path) -> tuple[AttentionOnlyTransformer, AssociationTask]:
-    model, task = AttentionOnlyTransformer.load(model_file), AssociationTask.from_csv(task_file)
-    largest = int(max(task.sequences.max(), task.targets.max()))
-    if largest >= model.vocab_size:
-        raise ValueError(f"{task_file}: has the token {largest}, but {model_file} knows only 0 to {model.vocab_size - 1}")
-    if task.seq_len != model.seq_len:
-        raise ValueError(f"{task_file}: has sequences of {task.seq_len} tokens, but {model_file} takes {model.seq_len}")
-    # As for `measure`: the model's vocabulary says how many answers there are to choose from.
-    return model, AssociationTask(task.sequences, task.targets, max(2, model.vocab_size), f"read from {task_file}")
 
 
 def _table(title: str, found: Certificate, seconds: float) -> Table:

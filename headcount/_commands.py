@@ -11,12 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from constructions import Construction, load_with_provenance, memorize
+from constructions import Construction, memorize
 from empirical.capacity import Measurement
 from empirical.capacity import measure as measure_model
 from empirical.comparison import compare as compare_models
 from empirical.training import TrainingSettings, Variant
 from headcount import __version__, console
+from headcount._inputs import model_and_task
 from headcount._output import checked_file, output_folder, whole_files
 from headcount.figures.compare import draw
 from theory.tasks import AssociationTask
@@ -124,15 +125,7 @@ def measure(*, model_file: Path, task_file: Path, json_file: Path | None) -> Non
     """`headcount measure`: the ruler, applied to a saved model and a user's associations."""
     if json_file is not None:
         checked_file(json_file, "--json", {"model": model_file, "task file": task_file})
-    model, provenance = load_with_provenance(model_file)
-    task = AssociationTask.from_csv(task_file)
-    largest = int(max(task.sequences.max(), task.targets.max()))
-    if largest >= model.vocab_size:
-        raise ValueError(f"{task_file}: has the token {largest}, but {model_file} knows only 0 to {model.vocab_size - 1}")
-    if task.seq_len != model.seq_len:
-        raise ValueError(f"{task_file}: has sequences of {task.seq_len} tokens, but {model_file} takes {model.seq_len}")
-    # The model's vocabulary, not the file's largest entry, says how many answers there are to choose from.
-    task = AssociationTask(task.sequences, task.targets, max(2, model.vocab_size), f"read from {task_file}")
+    model, task, provenance = model_and_task(model_file, task_file)
     found = measure_model(model, task)
     if json_file is not None:
         numbers = {"model": str(model_file), "task": str(task_file), "task_fingerprint": task.fingerprint(),

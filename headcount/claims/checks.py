@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from math import isfinite, tanh
 from pathlib import Path
 from typing import Any
@@ -169,17 +168,10 @@ def _numbers_that_tell_apart(description: str, true: sympy.Expr, claimed: sympy.
 
 def mean_interval(values: Iterable[float], what: str, predicted: float, *, level: float = 0.95) -> Interval:
     """Student interval for a mean over independent repetitions (at least two)."""
-    from scipy import stats
+    from empirical import comparison  # brings pandas: only for those who measure
 
     numbers = list(values)
     if len(numbers) < 2 or not all(isfinite(number) for number in numbers):
         raise ArithmeticError(f"{what}: {len(numbers)} repetitions, not all finite or fewer than two; no interval")
-    mean = sum(numbers) / len(numbers)
-    error = float(stats.sem(numbers))
-    half = float(stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * error
-    return Interval(what, mean, mean - half, mean + half, predicted, level)
-
-
-def with_note(evidence: Evidence, note: str) -> Evidence:
-    """The same evidence with a note."""
-    return replace(evidence, note=note)
+    mean, low, high = comparison.mean_interval(numbers, level)
+    return Interval(what, mean, low, high, predicted, level)
