@@ -7,7 +7,6 @@ that is `recheck`'s business.
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
+
+from theory._whole_files import whole_files
 
 FORMAT = "headcount certificate, version 1"
 ARRAYS_SUFFIX = ".safetensors"
@@ -58,19 +59,12 @@ def write(path: str | os.PathLike[str], content: Mapping[str, Any], arrays: Mapp
     whole = {"format": FORMAT, **content, "arrays": {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}}
     whole["sha256"] = _content_hash(whole)
     text = json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    token = secrets.token_hex(4)
-    parts = [(target.with_name(f".{target.name}.{token}.partial"), target, bytes_)
-             for target, bytes_ in ((arrays_path(place), data), (place, text.encode("utf-8")))]
     try:
-        for partial, _, bytes_ in parts:
-            partial.write_bytes(bytes_)
-        for partial, target, _ in parts:
-            os.replace(partial, target)
+        with whole_files(arrays_path(place), place) as (arrays_partial, partial):
+            arrays_partial.write_bytes(data)
+            partial.write_bytes(text.encode("utf-8"))
     except OSError as error:
         raise CertificateFileError(f"{place}: can't be written ({error.strerror})") from error
-    finally:
-        for partial, _, _ in parts:
-            partial.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from constructions.attention import token_attention
+from theory._whole_files import whole_files
 from theory.shapes import AttentionShape, checked_integer
 
 FILE_FORMAT = "headcount attention-only transformer, version 1"
@@ -190,21 +190,10 @@ class AttentionOnlyTransformer(nn.Module):
         metadata = {"format": FILE_FORMAT, "shape": json.dumps(shape), "provenance": json.dumps(dict(provenance or {}))}
         tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in PARAMETER_NAMES}
         try:
-            handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-        except OSError as error:
-            raise ModelFileError(f"{path}: can't be written ({error.strerror})") from error
-        os.close(handle)
-        try:
-            save_file(tensors, partial, metadata=metadata)
-            # mkstemp makes the file private; a saved model gets the permissions any new file of this process would have.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(partial, 0o666 & ~umask)
-            os.replace(partial, path)
+            with whole_files(path) as (partial,):
+                save_file(tensors, partial, metadata=metadata)
         except (OSError, SafetensorError) as error:
             raise ModelFileError(f"{path}: can't be written ({_first_line(error)})") from error
-        finally:
-            Path(partial).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: torch.device | str | None = None) -> "AttentionOnlyTransformer":

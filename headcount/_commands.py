@@ -18,8 +18,9 @@ from empirical.comparison import compare as compare_models
 from empirical.training import TrainingSettings, Variant
 from headcount import __version__, console
 from headcount._inputs import model_and_task
-from headcount._output import checked_file, output_folder, whole_files
+from headcount._output import checked_file, output_folder
 from headcount.figures.compare import draw
+from theory._whole_files import whole_files
 from theory.tasks import AssociationTask
 
 DEFAULT_VOCAB_SIZE = 10

@@ -1,10 +1,11 @@
-"""Where results go: places are checked before the work starts, files are written whole or not at all."""
+"""Where results go: places are checked before the work starts."""
 
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from theory._whole_files import partial_name
 
 
 def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
@@ -39,7 +40,7 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
     made = not path.exists()
     try:
         path.mkdir(exist_ok=True)
-        trial = _partial(path / "trial")
+        trial = partial_name(path / "trial")
         trial.touch(exist_ok=False)
         trial.unlink()
     except OSError as error:
@@ -49,24 +50,3 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
     finally:
         if made and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-
-
-@contextmanager
-def whole_files(*places: Path) -> Iterator[tuple[Path, ...]]:
-    """Paths to write in the places' stead, beside them; all go to their places when the context ends well, else none stays."""
-    for place in places:
-        if place.exists() and not place.is_file():
-            raise ValueError(f"{place}: is no ordinary file, and is not replaced")
-    places = tuple(place.resolve() for place in places)  # a link stays a link: what it points to is replaced
-    partial = tuple(_partial(place) for place in places)
-    try:
-        yield partial
-        for finished, place in zip(partial, places, strict=True):
-            os.replace(finished, place)
-    finally:
-        for left in partial:
-            left.unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")

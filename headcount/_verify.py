@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from headcount import __version__, console
-from headcount._output import checked_file, whole_files
+from headcount._output import checked_file
 from headcount.claims import PAPERS, Claim, Effort, Outcome, Verdict, chosen, ledger, records
 from headcount.claims.page import best, evidence_lines
 from headcount.claims.records import Records
 from headcount.claims.run import verify_all
+from theory._whole_files import whole_files
 
 DIFFERS = 1
 WIDEST_EVIDENCE = 160

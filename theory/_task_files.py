@@ -2,7 +2,6 @@
 
 import csv
 import os
-import secrets
 from array import array
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from theory._token_rows import MAX_VOCAB_SIZE, first_repeat, first_row_outside
+from theory._whole_files import whole_files
 
 
 class TaskFileError(ValueError):
@@ -42,16 +42,11 @@ def write_rows(path: str | os.PathLike[str], rows: Int[np.ndarray, "rows columns
     target = Path(path).resolve()  # a link stays a link: what it points to is replaced
     if target.exists() and not target.is_file():
         raise TaskFileError(f"{path}: cannot be written (not an ordinary file)")
-    scratch = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            with scratch.open("x", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(_header(rows.shape[1] - 1))
-                writer.writerows(rows.tolist())
-            os.replace(scratch, target)
-        finally:
-            scratch.unlink(missing_ok=True)
+        with whole_files(target) as (partial,), partial.open("x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_header(rows.shape[1] - 1))
+            writer.writerows(rows.tolist())
     except OSError as error:
         raise TaskFileError(f"{path}: cannot be written ({error.strerror})") from error
 
