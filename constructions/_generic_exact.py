@@ -2,6 +2,7 @@
 
 import numpy as np
 from flint import arb, arb_mat, ctx
+from jaxtyping import Float
 
 from constructions._generic_features import Features
 from constructions._generic_solve import Goal, Maps, raise_skip
@@ -34,19 +35,7 @@ def solve_exact(task: AssociationTask, features: Features, goal: Goal, bits: int
 def _solve(task: AssociationTask, features: Features, goal: Goal) -> Maps | None:
     dim = goal.code.shape[1]
     matrix = exact_features(task, features)
-    gram = matrix.transpose() * matrix
-    for i in range(gram.nrows()):
-        gram[i, i] += arb(goal.ridge)
-    targets = _matrix(goal.targets)
-    try:
-        # Midpoints only: whether they are a solution is decided by the residual, which is enclosed.
-        solved = gram.solve(targets, algorithm="approx")
-    except ZeroDivisionError as error:
-        raise PrecisionError("singular") from error
-    residual = max(float(x.abs_upper()) for row in (gram * solved - targets).tolist() for x in row)
-    if not residual <= RESIDUAL:
-        raise PrecisionError(f"equations met to {residual:.0e} only")
-    maps = matrix * solved  # M^T
+    maps = _ridge_maps(matrix, goal.ridge, goal.targets)  # M^T
     approximate = _midpoints(maps)
     raised = raise_skip(approximate[:dim].T, _midpoints(matrix.transpose() * maps), features, goal)
     if raised is None:
@@ -67,6 +56,38 @@ def _solve(task: AssociationTask, features: Features, goal: Goal) -> Maps | None
         margin,
         float(np.linalg.cond(rounded)),
     )
+
+
+def solve_targets(
+    task: AssociationTask, features: Features, targets: Float[np.ndarray, "held outputs"], ridge: float, bits: int
+) -> Float[np.ndarray, "features outputs"]:
+    """The maps M^T that ridge regression sends to the targets on the held sequences, at `bits` bits, then rounded to float64.
+
+    Raises:
+        PrecisionError: the equations can't be met to RESIDUAL at this precision.
+    """
+    before = ctx.prec
+    try:
+        ctx.prec = bits
+        return _midpoints(_ridge_maps(exact_features(task, features), ridge, targets))
+    finally:
+        ctx.prec = before
+
+
+def _ridge_maps(matrix: arb_mat, ridge: float, targets: np.ndarray) -> arb_mat:
+    gram = matrix.transpose() * matrix
+    for i in range(gram.nrows()):
+        gram[i, i] += arb(ridge)
+    wanted = _matrix(targets)
+    try:
+        # Midpoints only: whether they are a solution is decided by the residual, which is enclosed.
+        solved = gram.solve(wanted, algorithm="approx")
+    except ZeroDivisionError as error:
+        raise PrecisionError("singular") from error
+    residual = max(float(x.abs_upper()) for row in (gram * solved - wanted).tolist() for x in row)
+    if not residual <= RESIDUAL:
+        raise PrecisionError(f"equations met to {residual:.0e} only")
+    return matrix * solved
 
 
 def exact_features(task: AssociationTask, features: Features) -> arb_mat:

@@ -50,6 +50,7 @@ def draw_features(
     score_scale: float | None,
     rank_one: bool,
     rng: np.random.Generator,
+    constant: int | None = None,
 ) -> Features:
     """The best-conditioned of a few draws of embeddings and heads.
 
@@ -61,10 +62,11 @@ def draw_features(
         score_scale: standard deviation of a drawn head's scores about their mean; None mixes SCORE_SCALES.
         rank_one: W_QK of rank one.
         rng: everything random comes from it.
+        constant: a coordinate of the residual stream that is to be 1 at the last position, whatever the token; None for none.
     """
     best = None
     for _ in range(1 if candidates == 1 else MOST_DRAWS):
-        pool = _Pool(task, embed_dim, head_dim, num_heads, candidates, score_scale, rank_one, rng)
+        pool = _Pool(task, embed_dim, head_dim, num_heads, candidates, score_scale, rank_one, rng, constant)
         if candidates == 1:
             chosen = [(h, rng.standard_normal((embed_dim, head_dim))) for h in range(num_heads)]
         else:
@@ -91,10 +93,13 @@ class _Pool:
         score_scale: float | None,
         rank_one: bool,
         rng: np.random.Generator,
+        constant: int | None,
     ) -> None:
         # Multiples of 2^-16 below 2^6 or so: e + pos is exact even in float32.
         self.tokens = np.round(rng.standard_normal((task.vocab_size, embed_dim)) * 2**16) / 2**16
         self.positions = np.round(rng.standard_normal((task.seq_len, embed_dim)) * 2**16) / 2**16
+        if constant is not None:
+            self.tokens[:, constant], self.positions[-1, constant] = 0.0, 1.0
         inputs = self.tokens[task.sequences] + self.positions  # (T0, S, d)
         self.last = inputs[:, -1]
         room = POOL_ENTRIES // (embed_dim * task.num_associations)

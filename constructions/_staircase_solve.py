@@ -20,21 +20,21 @@ MOST_DRAWS = 32
 
 @dataclass(frozen=True)
 class Solution:
-    """Maps that realise a plan.
+    """Maps that realise a plan, from the residual stream to as many outputs as the code has dimensions (d for the staircase).
 
     Attributes:
-        skip: B, what the skip connection must do to x2 (d, d).
-        heads: per head the W of M_h = W Q^T (heads, d, head_dim).
+        skip: B, what the skip connection must do to x2 (outputs, d).
+        heads: per head the W of M_h = W Q^T (heads, outputs, head_dim).
         basis: per head the Q, which reads the residual stream (heads, d, head_dim).
-        targets: where every association's E ends up (T0, d); rows of associations that are not held mean nothing.
+        targets: where every association's E ends up (T0, outputs); rows of associations that are not held mean nothing.
         movable: indices of the associations whose targets may have been moved off their code row.
         condition: condition number of B; infinite when the skip-carried sequences missed their targets.
     """
 
-    skip: Float[np.ndarray, "embed_dim embed_dim"]
-    heads: Float[np.ndarray, "heads embed_dim head_dim"]
+    skip: Float[np.ndarray, "outputs embed_dim"]
+    heads: Float[np.ndarray, "heads outputs head_dim"]
     basis: Float[np.ndarray, "heads embed_dim head_dim"]
-    targets: Float[np.ndarray, "associations embed_dim"]
+    targets: Float[np.ndarray, "associations outputs"]
     movable: Int[np.ndarray, "movable"]
     condition: float
 
@@ -54,17 +54,17 @@ def skip_quality(plan: Plan) -> float:
             break
     else:  # all lie below every threshold: their rows are x2 itself
         return float(np.linalg.svd(rows, compute_uv=False)[-1])
-    system = _System(plan, np.zeros((plan.task.num_associations, rows.shape[1])))
-    rows = system.equations(np.zeros((len(system.movable), rows.shape[1])))[0]
+    system = _System(plan, np.zeros((plan.task.num_associations, 1)))  # G's rows are asked the same, whatever the targets
+    rows = system.equations(np.zeros((len(system.movable), 1)))[0]
     return float(np.linalg.svd(rows, compute_uv=False)[-1])
 
 
-def solve(plan: Plan, code: Float[np.ndarray, "vocab embed_dim"], seed: int) -> Solution:
+def solve(plan: Plan, code: Float[np.ndarray, "vocab outputs"], seed: int) -> Solution:
     """Solve for all maps; move the targets that decide B inside their label cones until B is well-conditioned.
 
     Args:
         plan: who carries what.
-        code: one unit row per label, the unembedding before the change of basis.
+        code: one unit row per label, the unembedding before the change of basis; of at most d dimensions.
         seed: of the moves.
 
     Returns:
@@ -106,72 +106,73 @@ class _System:
 
     def __init__(self, plan: Plan, targets: np.ndarray) -> None:
         last = plan.task.sequences[:, 1]
-        self.plan, self.dim = plan, targets.shape[1]
+        self.plan, self.out, self.dim = plan, targets.shape[1], plan.layout.rows.shape[2]
+        both = self.out + self.dim
         self.delta = plan.layout.deltas(plan.task.sequences[plan.skip_carried])
         self.pairs = np.concatenate([targets, plan.layout.rows[1][last]], axis=1)
         single = len(plan.chains) == 1
-        self.start = np.zeros((2 * self.dim, self.dim))  # C before the tail
-        self.maps: list[np.ndarray] = []  # per chain W of all heads before the tail, as pairs (heads, 2 d, head_dim)
+        self.start = np.zeros((both, self.dim))  # C before the tail
+        self.maps: list[np.ndarray] = []  # per chain W of all heads before the tail, as pairs (heads, out + d, head_dim)
         self.tail_start = _tail_start(plan.chains[0].blocks, self.dim) if single else len(plan.chains[0].thresholds)
-        by_last_token = np.zeros((plan.task.vocab_size, 2 * self.dim))  # what the first of three chains adds to the others
+        by_last_token = np.zeros((plan.task.vocab_size, both))  # what the first of three chains adds to the others
         for chain in plan.chains:
             if single:
                 blocks = chain.blocks.part(slice(0, self.tail_start))
-                self.maps.append(_chain_maps(blocks, self.pairs, np.zeros_like(self.start)))
+                self.maps.append(chain_maps(blocks, self.pairs, np.zeros_like(self.start)))
             else:
                 blocks, members = chain.blocks, chain.blocks.members[:, 0]
-                added = by_last_token[last[members]] if self.maps else np.zeros(2 * self.dim)
+                added = by_last_token[last[members]] if self.maps else np.zeros(both)
                 self.maps.append(_constant_maps(self.pairs[members] - added))
                 if len(self.maps) == 1:  # these read the constant coordinate, which is -1 in every delta
-                    cumulated = np.concatenate([np.zeros((1, 2 * self.dim)), np.cumsum(self.maps[0][:, :, 0], axis=0)])
+                    cumulated = np.concatenate([np.zeros((1, both)), np.cumsum(self.maps[0][:, :, 0], axis=0)])
                     by_last_token = -cumulated[np.searchsorted(chain.thresholds, plan.layout.scalar, side="right")]
-            self.start = self.start + _sum_of_maps(self.maps[-1], blocks.basis)
+            self.start = self.start + sum_of_maps(self.maps[-1], blocks.basis)
         self.tail = plan.chains[0].blocks.part(slice(self.tail_start, None)) if single else None
         tail_members = self.tail.members[self.tail.members >= 0] if self.tail else np.zeros(0, dtype=np.int64)
         self.movable = np.concatenate([plan.skip_carried, tail_members])
-        self.contributions = np.zeros((len(plan.skip_carried), 2 * self.dim))
+        self.contributions = np.zeros((len(plan.skip_carried), both))
         if not single:
             first_token, last_token = plan.task.sequences[plan.skip_carried].T
             self.contributions += by_last_token[last_token] * (first_token != last_token)[:, None]
         for chain, maps in zip(plan.chains, self.maps, strict=True):
             keys, mask = chain_keys(chain.kind, plan.layout, plan.task.sequences[plan.skip_carried])
             passed = np.searchsorted(chain.thresholds, keys, side="right") * mask
-            self.contributions += _contributions(maps, chain.blocks.basis, np.minimum(passed, len(maps)), self.delta)
+            self.contributions += added_by_heads(maps, chain.blocks.basis, np.minimum(passed, len(maps)), self.delta)
         self.passed_of_tail = np.maximum(passed - self.tail_start, 0) if self.tail else np.zeros_like(plan.skip_carried)
 
     def equations(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What the skip-carried sequences ask of G, as rows @ G^T = wanted; the sum of all maps as pairs; the tail's maps."""
-        carried, dim = len(self.plan.skip_carried), self.dim
-        self.pairs[self.movable, :dim] = targets
+        carried, out = len(self.plan.skip_carried), self.out
+        self.pairs[self.movable, :out] = targets
         contributions, total = self.contributions, self.start
-        tail = np.zeros((0, 2 * dim, self.plan.head_dim))
+        tail = np.zeros((0, out + self.dim, self.plan.head_dim))
         if self.tail:
-            tail = _chain_maps(self.tail, self.pairs, self.start)
-            contributions = contributions + _contributions(tail, self.tail.basis, self.passed_of_tail, self.delta)
-            total = total + _sum_of_maps(tail, self.tail.basis)
-        rows = self.pairs[self.plan.skip_carried, dim:] - contributions[:, dim:]
-        return rows, targets[:carried] - contributions[:, :dim], total, tail
+            tail = chain_maps(self.tail, self.pairs, self.start)
+            contributions = contributions + added_by_heads(tail, self.tail.basis, self.passed_of_tail, self.delta)
+            total = total + sum_of_maps(tail, self.tail.basis)
+        rows = self.pairs[self.plan.skip_carried, out:] - contributions[:, out:]
+        return rows, targets[:carried] - contributions[:, :out], total, tail
 
     def draw(self, targets: np.ndarray, rng: np.random.Generator) -> _Draw:
         """Solve for G with the movable targets as given; where G is free it is drawn at random."""
-        dim = self.dim
+        out, dim = self.out, self.dim
         rows, wanted, total, tail = self.equations(targets)
         inverse = np.linalg.pinv(rows)  # (d, carried)
-        free = np.linalg.qr(rng.standard_normal((dim, dim)))[0] @ (np.eye(dim) - inverse @ rows)
+        free = np.linalg.qr(rng.standard_normal((dim, dim)))[0][:out] @ (np.eye(dim) - inverse @ rows)
         skip_map = (inverse @ wanted).T + free
         residual = float(np.abs(rows @ skip_map.T - wanted).max(initial=0.0))
-        base = skip_map - (total[:dim] - skip_map @ total[dim:])
+        base = skip_map - (total[:out] - skip_map @ total[out:])
         singular = np.linalg.svd(base, compute_uv=False)
         condition = float(singular[0] / singular[-1]) if singular[-1] > 1e-200 else np.inf
         return _Draw(targets, tail, skip_map, base, condition if residual < 1e-6 else np.inf)
 
     def finish(self, drawn: _Draw) -> Solution:
         """All maps for the G of a draw."""
-        dim = self.dim
-        self.pairs[self.movable, :dim] = drawn.targets
-        heads = np.concatenate([w[:, :dim] - drawn.skip_map @ w[:, dim:] for w in [*self.maps, drawn.tail]])
+        out = self.out
+        self.pairs[self.movable, :out] = drawn.targets
+        heads = np.concatenate([w[:, :out] - drawn.skip_map @ w[:, out:] for w in [*self.maps, drawn.tail]])
         basis = np.concatenate([chain.blocks.basis for chain in self.plan.chains])
-        return Solution(drawn.base, heads, basis, self.pairs[:, :dim], self.movable, drawn.condition)
+        return Solution(drawn.base, heads, basis, self.pairs[:, :out], self.movable, drawn.condition)
 
 
 def _tail_start(blocks: Blocks, enough: int) -> int:
@@ -187,7 +188,7 @@ def _constant_maps(missing: np.ndarray) -> np.ndarray:
     return maps[:, :, None]
 
 
-def _chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray) -> np.ndarray:
+def chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray) -> np.ndarray:
     """W_j = Y_j - C_{j-1} Q_j with Y_j = (what block j must get) R_j^-1; a full block of d deltas forgets what came before it."""
     members = blocks.members
     missing = pairs[members]
@@ -212,7 +213,7 @@ def _chain_maps(blocks: Blocks, pairs: np.ndarray, before: np.ndarray) -> np.nda
     return maps
 
 
-def _sum_of_maps(maps: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def sum_of_maps(maps: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """sum_h W_h Q_h^T."""
     total = np.zeros((maps.shape[1], basis.shape[1]))
     for start in range(0, len(maps), 4096):
@@ -221,12 +222,12 @@ def _sum_of_maps(maps: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return total
 
 
-def _contributions(maps: np.ndarray, basis: np.ndarray, passed: np.ndarray, delta: np.ndarray) -> np.ndarray:
+def added_by_heads(maps: np.ndarray, basis: np.ndarray, passed: np.ndarray, delta: np.ndarray) -> np.ndarray:
     """sum_{h < passed} W_h Q_h^T delta per sequence, walking up the heads once."""
     result = np.zeros((len(passed), maps.shape[1]))
     reached, cumulated = 0, np.zeros((maps.shape[1], basis.shape[1]))
     for place in np.argsort(passed, kind="stable"):
-        cumulated = cumulated + _sum_of_maps(maps[reached : passed[place]], basis[reached : passed[place]])
+        cumulated = cumulated + sum_of_maps(maps[reached : passed[place]], basis[reached : passed[place]])
         reached = passed[place]
         result[place] = cumulated @ delta[place]
     return result

@@ -9,6 +9,7 @@ from scipy.optimize import linprog
 
 from constructions import AttentionOnlyTransformer
 from constructions.certificate import certify
+from constructions.planar import build as build_planar
 from theory.encoders import circle_code
 from theory.tasks import AssociationTask
 
@@ -63,29 +64,8 @@ def planar(
 ) -> tuple[AttentionOnlyTransformer, AssociationTask]:
     """A model of width-two heads for up to d (H + 1) associations of any length, and the task.
 
-    Random embeddings, positions and rank-one scores, the same for all labels. Targets are points c_y of the circle:
-    P X_S + sum_h M_h A^h = c_y is solved for P and M_h, 2 x d; then W_U = c P, W_V^h = M_h and W_O^h = P^+, so that the logits
-    are c (P x_S + sum_h M_h A^h). Derived here, beyond Corollary 1.
+    Embeddings, positions and scores depend on the sequences and the seed only: they are the same for all labels. How it is made:
+    `constructions.planar`. Derived there, beyond Corollary 1.
     """
-    rng = np.random.default_rng(seed)
-    model = AttentionOnlyTransformer(task.vocab_size, task.seq_len, embed_dim, num_heads, 2)
-    names = ("token_embedding", "position_embedding")
-    random = {name: torch.from_numpy(rng.standard_normal(getattr(model, name).shape)) for name in names}
-    query, key = (torch.from_numpy(rng.standard_normal((num_heads, embed_dim, 1))) for _ in range(2))
-    rows = random["token_embedding"][torch.from_numpy(np.array(task.sequences))] + random["position_embedding"]
-    scores = torch.einsum("td,hdo,heo,tie->hti", rows[:, -1], query, key, rows)
-    mixed = torch.einsum("hti,tid->htd", torch.softmax(scores, dim=-1), rows)
-    features = torch.cat([rows[:, -1], *mixed], dim=1)
-    code = torch.from_numpy(circle_code(task.vocab_size))
-    solution = torch.linalg.lstsq(features, code[torch.from_numpy(np.array(task.targets))], driver="gelsd").solution
-    # Targets of rank one (all labels alike, say) would leave P without an inverse: a little of another map cures that.
-    basis = solution[:embed_dim] + 1e-3 * torch.from_numpy(rng.standard_normal((embed_dim, 2)))
-    with torch.no_grad():
-        for name, weights in random.items():
-            getattr(model, name).copy_(weights)
-        model.query[:, :, :1], model.key[:, :, :1] = query, key
-        model.unembedding.copy_(code @ basis.T)
-        if num_heads:
-            model.value.copy_(solution[embed_dim:].reshape(num_heads, embed_dim, 2))
-            model.output.copy_(torch.linalg.pinv(basis.T).T)
-    return model, task
+    built = build_planar(task, embed_dim=embed_dim, num_heads=num_heads, seed=seed, check=False)
+    return built.model, task
