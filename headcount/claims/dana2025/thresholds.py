@@ -1,0 +1,76 @@
+"""How many random labels frozen heads and a solved readout hold: the threshold law, derived here, and where it stands."""
+
+import numpy as np
+
+from headcount.claims.claim import Claim, Kind
+from headcount.claims.dana2025 import _threshold_checks as checks
+from theory.ceilings import readout_ceiling
+from theory.thresholds import threshold_associations
+
+
+def _isotropic(num_features: int, code: np.ndarray) -> float:
+    return threshold_associations(num_features, code, law="isotropic").value
+
+
+def _saddle(num_features: int, code: np.ndarray) -> float:
+    return threshold_associations(num_features, code).value
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        name="dana2025/threshold-symmetric",
+        number="derived here",
+        title="Threshold of a readout, symmetric codes",
+        kind=Kind.ASYMPTOTIC,
+        statement=r"With $m = 40$ Gaussian features and a code of $r$ dimensions that is a circle or a regular simplex, half of "
+        r"all tables of $T$ random labels are realizable by a linear readout at a $T$ within 5 per cent of "
+        r"$m r / \mathrm{codim}$, "
+        r"where $\mathrm{codim} = \mathrm{mean}_y\, E |g - P_{C_y} g|^2$.",
+        assumptions=("Gaussian features in place of those of softmax heads",),
+        formula=_isotropic,
+        check=checks.symmetric_codes,
+        code=("theory.thresholds.codim", "theory.thresholds.threshold_associations", "constructions.readout"),
+        note="After Gardner 1988, Stojnic 2013 and Amelunxen, Lotz, McCoy and Tropp 2014; no proof for several outputs.",
+    ),
+    Claim(
+        name="dana2025/threshold-any-code",
+        number="derived here",
+        title="Threshold of a readout, the same formula for any code",
+        kind=Kind.ASYMPTOTIC,
+        statement=r"The same holds for every code $U$, with $\mathrm{codim}$ computed from $U$ as it stands.",
+        assumptions=("Gaussian features in place of those of softmax heads",),
+        formula=_isotropic,
+        check=checks.any_code,
+        code=("theory.thresholds.codim",),
+        note="Codes U and U B have the same solutions but not the same codim, so it cannot hold for both.",
+    ),
+    Claim(
+        name="dana2025/threshold-saddle",
+        number="repairs the threshold for any code",
+        title="Threshold of a readout, any code",
+        kind=Kind.ASYMPTOTIC,
+        statement=r"With $m = 40$ Gaussian features, half of all tables of $T$ random labels are realizable at a $T$ within 5 "
+        r"per cent of $m \max_Q \min_P \mathrm{tr}(PQ) / \mathrm{mean}_y E \min_{x \in C_y} |Q^{1/2} g - x|_P^2$, "
+        r"for every code.",
+        assumptions=("Gaussian features in place of those of softmax heads",),
+        formula=_saddle,
+        check=checks.random_codes,
+        repairs="dana2025/threshold-any-code",
+        code=("theory.thresholds.threshold_ratio",),
+        note="Derived by the replica calculation; equal to the symmetric formula where symmetry makes P = Q = I stationary.",
+    ),
+    Claim(
+        name="dana2025/threshold-below-ceiling",
+        number="derived here",
+        title="Threshold below the count of cells",
+        kind=Kind.UPPER,
+        statement=r"For $N \ge 3$ the threshold of random labels is at most the largest $T$ with $N^T \le 2 \sum_{k < rm} "
+        r"\binom{T N (N - 1) / 2 - 1}{k}$, beyond which not all tables are realizable.",
+        assumptions=("N >= 3",),
+        formula=readout_ceiling,
+        check=checks.below_the_ceiling,
+        code=("theory.ceilings.readout_ceiling", "theory.thresholds.threshold_associations"),
+        note="False for N = 2, where all tables of m sequences are realizable but no more, and half of those of 2 m (Cover "
+        "1965).",
+    ),
+)
