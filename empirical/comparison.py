@@ -189,7 +189,8 @@ def _bound_rows(task: AssociationTask, embed_dim: int, head_dim: int, heads: Seq
             }
 
 
-def _measured(measured: Measurement) -> dict[str, object]:
+def measured_columns(measured: Measurement) -> dict[str, object]:
+    """What a measurement says, under the names of ROW_COLUMNS."""
     return {
         "accuracy": measured.accuracy, "held": measured.held, "margin_min": measured.margin_min, "memory": measured.memory,
         "nominal_parameters": measured.nominal_parameters, "effective_parameters": measured.effective_parameters,
@@ -205,7 +206,8 @@ def _built_rows(
         built = memorize(task, embed_dim=embed_dim, head_dim=head_dim, num_heads=count, seed=seed, check=False)
         seconds = time.perf_counter() - start
         yield {
-            "kind": "built", "name": built.method, "num_heads": count, **_measured(measure(built.model, task)), "num_models": 1,
+            "kind": "built", "name": built.method, "num_heads": count, **measured_columns(measure(built.model, task)),
+            "num_models": 1,
             "model_seed": seed, "dtype": "float64", "device": "cpu", "seconds": seconds, "source": built.source,
         }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The command line: compare, build, measure, verify, certify, recheck. What is slow to import is imported when needed."""
+"""The command line: compare, landscape, build, measure, verify, certify, recheck. Slow imports happen when they are needed."""
 
 from enum import Enum
 from pathlib import Path
@@ -124,6 +124,54 @@ def compare(
 
 @app.command(
     epilog=_example(
+        "headcount landscape --quick",
+        "headcount landscape --vocab 50 --embed-dim 10",
+        "headcount landscape --vocab 20 --embed-dim 4 --fresh --out my_results",
+    )
+)
+def landscape(
+    vocab_size: Annotated[
+        int | None,
+        typer.Option("--vocab", "--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; 50, with --quick 10."),
+    ] = None,
+    embed_dim: Annotated[int | None, _whole("--embed-dim", 2, "d, width of the embedding; 10, with --quick 2.")] = None,
+    head_dim: Annotated[
+        int | None, _whole("--head-dim", 1, "d_h of solved and trained models, and of built ones that take any; d unless given.")
+    ] = None,
+    num_tables: Annotated[int, _whole("--num-tables", 1, "Label tables, of seeds 0, 1, ..")] = 5,
+    num_models: Annotated[int, _whole("--num-models", 1, "Models to train for each number of heads, on the first table.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller shape and less than a minute.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything anew, however long it takes.")] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="With --fresh: add the slow results to this record (CSV).")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for CSV, PNG and PDF; made if need be.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Draw how many heads every method needs: bounds, built, solved and trained models, and rivals.
+
+    Writes landscape.csv, landscape.png and landscape.pdf. Slow results come from the record that is shipped, where it has
+    them; what else there is gets computed as long as five minutes allow. Parts that are done are kept in the folder: the same
+    command goes on from there after an interruption.
+    """
+    from headcount import _landscape
+
+    _landscape.run(
+        vocab_size=vocab_size,
+        embed_dim=embed_dim,
+        head_dim=head_dim,
+        num_tables=num_tables,
+        num_models=num_models,
+        quick=quick,
+        fresh=fresh,
+        record_file=record,
+        out=out,
+    )
+
+
+@app.command(
+    epilog=_example(
         "headcount build my_table.csv --embed-dim 2 --head-dim 2 -o model.safetensors",
         "headcount measure model.safetensors my_table.csv",
     )
@@ -139,7 +187,12 @@ def build(
     vocab_size: Annotated[
         int | None, _whole("--vocab-size", 2, "N, tokens; without it the file's largest entry + 1.")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="Construction; auto takes the one that holds most.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="auto (staircase or generic), planar, scalar, readout, block_staircase or column_generation."
+        ),
+    ] = "auto",
     seed: Annotated[int, _whole("--seed", 0, "Seed of what is random in the construction.")] = 0,
 ) -> None:
     """Build a transformer by hand that holds your associations, and save it.

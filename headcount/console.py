@@ -28,6 +28,11 @@ def say(line: str) -> None:
     Console(highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
 
 
+def warn(line: str) -> None:
+    """Print one line on stderr as it is, never wrapped."""
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(line, soft_wrap=True)
+
+
 def facts(title: str, rows: Mapping[str, str]) -> Table:
     """Two columns: what, and how much."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)

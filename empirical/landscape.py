@@ -1,0 +1,220 @@
+"""How many heads everything takes: every method of the project on one kind of table, as tidy rows.
+
+Four kinds of rows are kept apart. *bound*: a formula. *built*: a closed form or a convex solver, with a count promised by a
+theorem or an argument. *solved*: a second-order optimiser. *trained*: gradient descent as the papers do it. Built, solved and
+trained rows are all measured by `empirical.capacity.measure`, and certified.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from constructions import readout
+from empirical._landscape_bounds import bound_rows
+from empirical._landscape_cells import run_cell
+from empirical._landscape_plan import Cell, LandscapeSpec, bound_heads, cell_name, cells
+from empirical.cell_store import CellStore, StoredCell, spec_text
+from empirical.comparison import ROW_COLUMNS, tidy
+from theory.shapes import AttentionShape
+from theory.tasks import AssociationTask
+from theory.thresholds import num_features
+
+LANDSCAPE_COLUMNS = (*ROW_COLUMNS, "certified", "origin", "date", "spec", "reason")
+__all__ = [
+    "KINDS", "LANDSCAPE_COLUMNS", "Cell", "Landscape", "LandscapeSpec", "cell_name", "cells", "headline", "landscape",
+    "landscape_table", "record", "shipped_cells",
+]  # fmt: skip
+
+KINDS = ("bound", "built", "solved", "trained")
+@dataclass(frozen=True)
+class Landscape:
+    """What was found.
+
+    Attributes:
+        spec: which landscape.
+        table: one row per bound and head count, and per model, with LANDSCAPE_COLUMNS (docs/landscape.md).
+        missing: cells that were neither on record nor affordable.
+        seconds: time taken by this call.
+    """
+
+    spec: LandscapeSpec
+    table: pd.DataFrame
+    missing: tuple[Cell, ...] = ()
+    seconds: float = 0.0
+    headline: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def landscape(
+    spec: LandscapeSpec,
+    *,
+    store: CellStore | None = None,
+    fresh: bool = False,
+    budget_seconds: float = 240.0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Landscape:
+    """All methods on the tables of a specification.
+
+    Args:
+        spec: which landscape.
+        store: finished cells are kept there and found again; None keeps none.
+        fresh: compute everything, whatever it takes; without it slow cells are read from the record shipped with the package,
+            and what is not on record is computed as long as `budget_seconds` allows.
+        budget_seconds: see there; a cell that may take longer than what is left is not begun.
+        progress: called with cells done, cells in all, and the name of the next one.
+
+    Raises:
+        ValueError: a budget that is no positive number.
+        OSError: the store can't be written.
+    """
+    if not budget_seconds > 0:
+        raise ValueError(f"budget_seconds = {budget_seconds}: a number above 0 is legal")
+    start = time.perf_counter()
+    plan, recorded = cells(spec), {} if fresh else shipped_cells()
+    rows, missing = _bounds(spec), []
+    for done, cell in enumerate(plan):
+        if progress is not None:
+            progress(done, len(plan), cell_name(cell))
+        kept, origin = (store.get(cell.spec) if store is not None else None), "computed"
+        if kept is None and not cell.fast and spec_text(cell.spec) in recorded:
+            kept, origin = recorded[spec_text(cell.spec)], "stored"
+        if kept is None:
+            left = budget_seconds - (time.perf_counter() - start)
+            if not (fresh or cell.fast) and cell.estimate > left:
+                missing.append(cell)
+                continue
+            found = run_cell(cell.spec)
+            kept = _kept(store, cell, found)
+        rows.extend({**row, "origin": origin, "date": kept.date, "spec": spec_text(cell.spec)} for row in kept.rows)
+    if progress is not None:
+        progress(len(plan), len(plan), "")
+    table = landscape_table([{**_common(spec), **row} for row in rows])
+    return Landscape(spec, table, tuple(missing), time.perf_counter() - start, headline(table))
+
+
+def _bounds(spec: LandscapeSpec) -> list[dict[str, Any]]:
+    task = AssociationTask.complete(spec.vocab_size, 2, spec.table_seeds[0])
+    made = readout.plan(task, embed_dim=spec.embed_dim, head_dim=spec.width)
+
+    def threshold(heads: int) -> float:
+        return made.ratio.value * num_features(spec.embed_dim, spec.width, heads, made.values) if made.ratio else math.inf
+
+    return list(bound_rows(spec.vocab_size, spec.embed_dim, spec.width, bound_heads(spec), threshold))
+
+
+def _kept(store: CellStore | None, cell: Cell, rows: Sequence[dict[str, Any]]) -> StoredCell:
+    if store is not None:
+        return store.put(cell.spec, rows)
+    return StoredCell(cell.spec, time.strftime("%Y-%m-%d", time.gmtime()), tuple(rows))
+
+
+def shipped_cells() -> dict[str, StoredCell]:
+    """The record shipped with the package: results of slow cells by specification (`spec_text`)."""
+    with (resources.files("empirical") / "landscape.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file, dtype={"spec": "string", "date": "string"}, keep_default_na=True)
+    found = {}
+    for text, rows in table.groupby("spec", sort=False):
+        plain = [
+            {str(name): value for name, value in row.items() if not pd.isna(value) and name not in ("spec", "date", "origin")}
+            for row in rows.to_dict("records")
+        ]
+        found[str(text)] = StoredCell(json.loads(str(text)), str(rows["date"].iloc[0]), tuple(plain))
+    return found
+
+
+def landscape_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with LANDSCAPE_COLUMNS; missing numbers are NaN, whole numbers nullable integers."""
+    extra = LANDSCAPE_COLUMNS[len(ROW_COLUMNS) :]
+    table = tidy([{name: value for name, value in row.items() if name not in extra} for row in rows])
+    for name in extra:
+        values = [row.get(name) for row in rows]
+        table[name] = pd.array(values, dtype="Int64" if name == "certified" else "string")
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    place = table["kind"].map(order)
+    return (
+        table.assign(_place=place)
+        .sort_values(["_place", "name", "num_heads", "table_seed", "model_seed"], kind="stable")
+        .drop(columns="_place")
+        .reset_index(drop=True)
+    )
+
+
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """Heads for everything, per method: the median over tables (over models, where trained) of the fewest heads that held all.
+
+    Args:
+        table: rows of a landscape.
+
+    Returns:
+        One row per kind and method: `heads` (median; NaN where fewer than half got there), `least`, `most`, `reached` and `tried`
+        (tables or models), `heads_99` (likewise for 99% of the associations), `most_tried` (largest number of heads tried),
+        `seconds` (median time of the models counted in `heads`), `origin` (computed, stored, or both).
+    """
+    rows: list[dict[str, Any]] = []
+    models = table[table["kind"] != "bound"]
+    for (kind, name), found in models.groupby(["kind", "name"], sort=False):
+        unit = "model_seed" if kind == "trained" else "table_seed"
+        tried = found[unit].nunique()
+        first = _first_with(found, unit, 1.0)
+        fewest = first["num_heads"].astype(float).tolist()
+        origins = sorted(set(found["origin"].dropna()))
+        rows.append({
+            "kind": kind, "name": name, "heads": _median(fewest, tried),
+            "least": min(fewest, default=math.nan), "most": max(fewest, default=math.nan), "reached": len(fewest),
+            "tried": tried, "most_tried": int(found["num_heads"].max()),
+            "heads_99": _median(_first_with(found, unit, 0.99)["num_heads"].astype(float).tolist(), tried),
+            "seconds": float(first["seconds"].astype(float).median()) if fewest else math.nan,
+            "origin": " and ".join(origins),
+        })  # fmt: skip
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    rows.sort(key=lambda row: (order[str(row["kind"])], -(row["heads"] if math.isfinite(row["heads"]) else math.inf)))
+    return pd.DataFrame(rows)
+
+
+def _first_with(found: pd.DataFrame, unit: str, share: float) -> pd.DataFrame:
+    """Per table or model the row of fewest heads that held at least this share."""
+    enough = found[found["held"].astype(float) >= share * found["num_associations"].astype(float)]
+    return enough.sort_values("num_heads").groupby(unit).first()
+
+
+def _median(reached: Sequence[float], tried: int) -> float:
+    """The (upper) median of `tried` numbers of which some were not reached; NaN where it is one of these."""
+    return sorted(reached)[tried // 2] if tried // 2 < len(reached) else math.nan
+
+
+def record(file: Path, found: Landscape) -> pd.DataFrame:
+    """The rows of a record: those of a landscape's slow cells, in place of earlier ones of the same specification.
+
+    Args:
+        file: an earlier record, which is read where it exists.
+        found: a landscape, computed anew.
+
+    Raises:
+        ValueError: the file is there and is no record.
+    """
+    fast = {spec_text(cell.spec) for cell in cells(found.spec) if cell.fast}
+    rows = found.table[found.table["spec"].notna() & ~found.table["spec"].isin(fast)]
+    rows = rows.drop(columns=["origin", *(name for name in rows.columns if rows[name].isna().all() and name != "reason")])
+    if not file.exists():
+        return rows
+    try:
+        earlier = pd.read_csv(file)
+    except ValueError as error:
+        raise ValueError(f"{file}: is there and is no record of a landscape ({error})") from error
+    if not {"spec", "date", "held"} <= set(earlier.columns):
+        raise ValueError(f"{file}: is there and is no record of a landscape (it lacks the columns spec, date and held)")
+    return pd.concat([earlier[~earlier["spec"].isin(rows["spec"])], rows], ignore_index=True)
+
+
+def _common(spec: LandscapeSpec) -> dict[str, Any]:
+    shape = AttentionShape(spec.embed_dim, 0, spec.width)
+    return {
+        "vocab_size": spec.vocab_size, "seq_len": 2, "embed_dim": shape.embed_dim, "head_dim": shape.head_dim, "num_layers": 1,
+        "num_associations": spec.num_associations,
+    }  # fmt: skip

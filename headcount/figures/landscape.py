@@ -1,0 +1,162 @@
+"""The landscape: heads against associations held, bits per effective parameter, and seconds, for every method there is."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from empirical.comparison import mean_interval
+from headcount.figures import style
+
+WIDTH = 7.2
+"""Inches: two columns of a paper."""
+SETTING = ("vocab_size", "seq_len", "embed_dim", "num_associations")
+COLUMNS = ("kind", "name", "num_heads", "held", "bits_per_effective_parameter", "seconds", "table_seed", "model_seed", *SETTING)
+BOUNDS: dict[str, dict[str, Any]] = {
+    "corollary_1": {"label": "bound: Corollary 1, $Hd_h+d$", "color": style.BLUE, "linestyle": "-"},
+    "planar_count": {"label": "bound: planar, $d(H+1)$", "color": style.SKY_BLUE, "linestyle": "--"},
+    "threshold": {"label": "bound: threshold law, frozen heads", "color": style.ORANGE, "linestyle": "-."},
+    "U0": {"label": "ceiling U0: all sequences, $N^2$", "color": style.BLACK, "linestyle": "-"},
+    "U1": {"label": "ceiling U1: 32-bit weights", "color": style.GREY, "linestyle": "-"},
+    "U2": {"label": "ceiling U2: frozen heads", "color": style.GREY, "linestyle": "--"},
+    "U3": {"label": "ceiling U3: frozen attention", "color": style.GREY, "linestyle": "-."},
+    "U4": {"label": "ceiling U4: hard attention", "color": style.GREY, "linestyle": ":"},
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "mahdavi": {"label": "built: rival, Mahdavi et al.", "color": style.GREY, "marker": "<"},
+    "huben_morris": {"label": "built: rival, Huben and Morris, $d_h=1$", "color": style.GREY, "marker": ">"},
+    "bubeck": {"label": "built: rival, Bubeck et al., MLP of that many weights", "color": style.GREY, "marker": "d"},
+    "staircase": {"label": "built: staircase (Corollary 1)", "color": style.BLUE, "marker": "s"},
+    "scalar": {"label": "built: scalar, $d_h=1$", "color": style.SKY_BLUE, "marker": "v"},
+    "planar": {"label": "built: planar, $d_h=2$", "color": style.SKY_BLUE, "marker": "D"},
+    "readout": {"label": "built: frozen heads, max-margin readout", "color": style.ORANGE, "marker": "^"},
+    "block_staircase": {"label": "built: block staircase", "color": style.GREEN, "marker": "P"},
+    "block_staircase_search": {"label": "built: block staircase, order searched", "color": style.GREEN, "marker": "p"},
+    "column_generation": {"label": "built: column generation", "color": style.YELLOW, "marker": "X"},
+    "solver": {"label": "solved: second order", "color": style.PURPLE, "marker": "*"},
+    "adam": {"label": "trained: Adam", "color": style.VERMILLION, "marker": "o"},
+}
+
+
+def draw(table: pd.DataFrame, png: Path, pdf: Path) -> None:
+    """Write `figure(table)` as PNG and PDF; same table, same bytes. Raises ValueError like `figure`, OSError on writing."""
+    style.save(figure(table), png, pdf)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Three panels over the number of heads: associations held, bits per effective parameter, seconds.
+
+    Every built or solved model is a small marker, one per label table; where all is held, the median number of heads is a large
+    one. Trained models are a mean with its 95% Student interval over models. Bounds and ceilings are curves.
+
+    Args:
+        table: rows of `empirical.landscape.landscape`, of one setting (N, S, d, T0).
+
+    Raises:
+        ValueError: a column of the table is missing, it has no rows, or rows of several settings.
+    """
+    setting = _setting(table)
+    with style.styled():
+        made = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+        panels = made.subplot_mosaic([["held", "held"], ["bits", "seconds"]], height_ratios=[1.45, 1.0])
+        _bounds(panels["held"], table)
+        for name, column in (("held", "held"), ("bits", "bits_per_effective_parameter"), ("seconds", "seconds")):
+            for found in _methods(table):
+                _models(panels[name], table[table["name"].eq(found) & table["kind"].ne("bound")], column)
+        _finish(panels, setting, table)
+        handles, labels = panels["held"].get_legend_handles_labels()
+        place = {label: number for number, label in enumerate(_label_order())}
+        order = sorted(range(len(labels)), key=lambda number: place.get(labels[number].split("\u2009")[0], len(place)))
+        title = ", ".join(f"${symbol}={setting[name]}$" for symbol, name in zip(("N", "S", "d"), SETTING, strict=False))
+        made.legend([handles[n] for n in order], [labels[n] for n in order], loc="outside lower center", ncols=3,
+                    title=f"{title}, {setting['num_associations']:,} associations with random labels", handlelength=2.4,
+                    columnspacing=1.4, labelspacing=0.35)
+    return made
+
+
+def _label_order() -> Iterator[str]:
+    for look in (*BOUNDS.values(), *MODELS.values()):
+        yield look["label"]
+
+
+def _methods(table: pd.DataFrame) -> Sequence[str]:
+    present = set(table.loc[table["kind"].ne("bound"), "name"])
+    return [name for name in MODELS if name in present] + sorted(present - set(MODELS))
+
+
+def _bounds(axes: Axes, table: pd.DataFrame) -> None:
+    for name, look in BOUNDS.items():
+        rows = table[table["kind"].eq("bound") & table["name"].eq(name)].sort_values("num_heads")
+        if len(rows):
+            axes.plot(rows["num_heads"].astype(float), rows["held"].astype(float), linewidth=1.0, gid=name, zorder=2, **look)
+
+
+def _models(axes: Axes, rows: pd.DataFrame, column: str) -> None:
+    rows = rows[rows[column].notna() & rows["num_heads"].gt(0) & rows[column].gt(0)]
+    if not len(rows):
+        return
+    name = str(rows["name"].iloc[0])
+    look = MODELS.get(name, {"label": f"{rows['kind'].iloc[0]}: {name}", "color": style.BLACK, "marker": "h"})
+    heads, values = rows["num_heads"].astype(float), rows[column].astype(float)
+    if rows["kind"].iloc[0] == "trained":
+        _band(axes, rows, column, look)
+        return
+    axes.plot(heads, values, linestyle="none", marker=look["marker"], color=look["color"], markersize=3.5, alpha=0.75,
+              markeredgewidth=0.3, markeredgecolor=style.BLACK, label=look["label"], gid=name, zorder=4)
+    whole = rows[rows["held"] == rows["num_associations"]]
+    fewest = whole.groupby("table_seed")["num_heads"].min().astype(float)
+    if len(fewest) and len(fewest) * 2 > rows["table_seed"].nunique():
+        middle = float(np.sort(fewest)[len(fewest) // 2])
+        at = whole[whole["num_heads"].astype(float) == middle][column].astype(float).median()
+        axes.plot([middle], [at], marker=look["marker"], color=look["color"], markersize=9.0 if name == "solver" else 7.0,
+                  linestyle="none", gid=f"{name} everything", zorder=6, markeredgecolor=style.BLACK, markeredgewidth=0.5)
+
+
+def _band(axes: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
+    groups = rows.assign(num_heads=rows["num_heads"].astype(float)).groupby("num_heads")[column]
+    found = [(heads, *mean_interval(part.astype(float).tolist())) for heads, part in groups]
+    heads, mean, low, high = np.array(found).T
+    axes.plot(heads, mean, "-", marker=look["marker"], color=look["color"], markersize=3.5, label=look["label"], gid="adam",
+              zorder=5)
+    axes.fill_between(heads, low, high, color=look["color"], alpha=0.25, linewidth=0, gid="adam interval", zorder=3)
+
+
+def _finish(panels: dict[str, Axes], setting: dict[str, int], table: pd.DataFrame) -> None:
+    total = setting["num_associations"]
+    most = float(table.loc[table["kind"].ne("bound"), "num_heads"].astype(float).max())
+    for axes in panels.values():
+        axes.set_xscale("log")
+        axes.set_xlim(0.9, 1.15 * max(2.0, most))
+        axes.set_xlabel("attention heads $H$")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    held = panels["held"]
+    held.set_yscale("log")
+    held.set_ylim(max(1.0, 0.5 * setting["embed_dim"]), 4.0 * total)
+    held.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    held.set_ylabel("associations held")
+    panels["bits"].set_ylabel("bits per effective parameter")
+    panels["bits"].set_ylim(bottom=0)
+    panels["seconds"].set_yscale("log")
+    panels["seconds"].set_ylabel("time for one model (s)")
+    for letter, axes in zip("abc", panels.values(), strict=True):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+
+
+def _setting(table: pd.DataFrame) -> dict[str, int]:
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of empirical.landscape.landscape")
+    if table.empty:
+        raise ValueError("table has no rows: must have at least one")
+    settings = table[list(SETTING)].drop_duplicates()
+    if len(settings) > 1:
+        raise ValueError(f"table has rows of {len(settings)} settings of {', '.join(SETTING)}: must be of one")
+    return {name: int(settings.iloc[0][name]) for name in SETTING}
+
+
