@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo test lint types unit verify nightly benchmarks figure claims clean
+.PHONY: demo test lint types unit verify nightly benchmarks figure claims landscape clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
@@ -45,11 +45,25 @@ claims: $(VENV)/.installed
 nightly: $(VENV)/.installed
 	HYPOTHESIS_PROFILE=nightly OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# Hours in all on two cores; each line is a command of its own.
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.staircase_scale
+	$(BIN)/python -m benchmarks.planar_scale
+	$(BIN)/python -m benchmarks.block_staircase_speed
+	$(BIN)/python -m benchmarks.readout_speed
+	$(BIN)/python -m benchmarks.solver_reach
+	$(BIN)/python -m benchmarks.solver_against_adam
+	$(BIN)/python -m benchmarks.fewest_heads
+	$(BIN)/python -m benchmarks.rivals
 	$(BIN)/python -m benchmarks.certificate_speed
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.published_accuracy
+
+# Computes the slow parts of both default landscapes anew, about an hour in all, puts them on record and draws the reference figure.
+landscape: $(VENV)/.installed
+	$(BIN)/headcount landscape --quick --fresh --record empirical/landscape.csv --out results
+	$(BIN)/headcount landscape --fresh --record empirical/landscape.csv --out results
+	cp results/landscape.png docs/reference/landscape.png
 
 figure: $(VENV)/.installed
 	$(BIN)/headcount compare --out docs/reference

@@ -1,12 +1,14 @@
-"""Models that learn, and the ruler held to both: training, capacity, comparison."""
+"""Models that learn or are solved for, and the ruler held to all: training, solver, capacity, comparison."""
 
 from empirical.capacity import Measurement, measure
 from empirical.comparison import ROW_COLUMNS, compare, mean_interval, read_published, tidy
+from empirical.solver import Solved, solve
 from empirical.training import TrainedModel, TrainedModels, TrainingSettings, train
 
 __all__ = [
     "ROW_COLUMNS",
     "Measurement",
+    "Solved",
     "TrainedModel",
     "TrainedModels",
     "TrainingSettings",
@@ -14,6 +16,7 @@ __all__ = [
     "mean_interval",
     "measure",
     "read_published",
+    "solve",
     "tidy",
     "train",
 ]

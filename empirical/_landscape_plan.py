@@ -152,7 +152,7 @@ def solved_heads(spec: LandscapeSpec, *, curve: bool) -> list[tuple[int, float]]
     size = effective_parameters(spec.vocab_size, 2, spec.embed_dim, 2 * expected, spec.width)
     if size > MOST_SOLVED_PARAMETERS:
         return []
-    patience = 20.0 if size < 1000 else 300.0
+    patience = 60.0 if size < 1000 else 300.0
     found = {max(1, math.ceil(factor * expected - 1e-9)): patience for factor in (1.0, 1.1, 1.2, 1.3, 1.55)}
     if curve:
         for factor, share in ((0.25, 0.1), (0.5, 0.1), (0.75, 0.2), (0.9, 1.0)):

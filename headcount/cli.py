@@ -141,7 +141,9 @@ def landscape(
     num_tables: Annotated[int, _whole("--num-tables", 1, "Label tables, of seeds 0, 1, ..")] = 5,
     num_models: Annotated[int, _whole("--num-models", 1, "Models to train for each number of heads, on the first table.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller shape and less than a minute.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything anew, however long it takes.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Use nothing of the shipped record; compute all, however long it takes.")
+    ] = False,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="With --fresh: add the slow results to this record (CSV).")
     ] = None,
@@ -152,8 +154,8 @@ def landscape(
     """Draw how many heads every method needs: bounds, built, solved and trained models, and rivals.
 
     Writes landscape.csv, landscape.png and landscape.pdf. Slow results come from the record that is shipped, where it has
-    them; what else there is gets computed as long as five minutes allow. Parts that are done are kept in the folder: the same
-    command goes on from there after an interruption.
+    them; what else there is gets computed as long as five minutes allow. Parts that are done are kept in landscape-cells in the
+    folder and used again: after an interruption the same command goes on from there.
     """
     from headcount import _landscape
 
