@@ -14,6 +14,8 @@ from scipy.linalg import qr_delete
 from scipy.linalg.lapack import dtrtrs
 
 TOLERANCE = 1e-7  # by how much an inequality "at least 1" may be missed
+UNIT, SUBNORMAL = 2.0**-53, 2.0**-1074
+SMALL = 1e-150  # of which squares may underflow
 PARALLEL = 1e-14  # squared share of a normal that must be new for it to count as independent
 
 
@@ -30,7 +32,8 @@ class Refusal:
         rivals: wrong labels.
         multipliers: l.
         bound: on the Frobenius norm of the map.
-        excess: right side less the bound on the left side, over the sum of both terms' sizes; positive when this is a proof.
+        excess: right side less the bound on the left side and less what rounding may have done to the two, over the sum of both
+            terms' sizes; positive when this is a proof.
     """
 
     places: Int[np.ndarray, "terms"]
@@ -183,8 +186,27 @@ class MarginProblem:
         walls = (self.code[labels] - self.code[rivals]) * self.per_distance[labels, rivals][:, None]
         asked = float(multipliers @ (1.0 - (walls * self.offsets[places]).sum(axis=1)))
         reach = self.bound * float(np.linalg.norm((walls * multipliers[:, None]).T @ self.features[places]))
-        excess = (asked - reach) / max(abs(asked) + reach, 1e-300)
+        error = self._rounding(multipliers, walls, places)
+        excess = (asked - reach - error) / max(abs(asked) + reach, 1e-300)
         self.refusal = Refusal(places, rivals, multipliers, self.bound, excess)
+
+    def _rounding(self, multipliers: np.ndarray, walls: np.ndarray, places: np.ndarray) -> float:
+        """By how much `asked - reach` may be off, for exact unit normals between the code's rows as stored; derived here.
+
+        Entries of the normals are off by (r + 6) roundings at most; sums of n products by n more. A product that underflows is
+        off by the least positive number, and entries below 1e-150 have squares that vanish in the norm.
+        """
+        terms, rank = walls.shape
+        size = self.unknowns
+        if not self.per_distance.max(initial=0.0) < 1 / SMALL:
+            return np.inf  # normals of rows too near to each other for these bounds
+        sizes, features = np.abs(walls), np.abs(self.features[places])
+        gamma = 1.01 * (terms + 2 * rank + size + 20) * UNIT
+        wanted = float(multipliers @ (1.0 + (sizes * np.abs(self.offsets[places])).sum(axis=1)))
+        reach = self.bound * float(np.linalg.norm((sizes * multipliers[:, None]).T @ features))
+        underflow = SUBNORMAL * (terms + rank * float(multipliers.sum()))
+        underflow += self.bound * SUBNORMAL * size * (terms + float(features.sum()))
+        return 2.0 * (gamma * (wanted + reach) + underflow + self.bound * SMALL * size)
 
 
 def _solved(triangle: np.ndarray, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:

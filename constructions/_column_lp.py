@@ -16,6 +16,9 @@ from jaxtyping import Float
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import linprog
 
+from constructions._max_margin_bounds import lower_bound, upper_bound
+from constructions._max_margin_problem import MarginProblem
+
 BOX = 100.0
 STEPS = 60
 CENTRED = 0.995  # part of the way to the boundary that a step goes
@@ -216,8 +219,9 @@ class Margin:
 
     Attributes:
         weights: w, inside the unit box.
-        reached: the margin of `weights`.
-        ceiling: no weights in the box have more: |A^T lam|_1 of prices lam >= 0 that sum to 1; infinite without prices.
+        reached: the margin of `weights` at least, rounding included.
+        ceiling: no weights in the box have more, rounding included: |A^T lam|_1 of prices lam >= 0 that sum to 1; infinite
+            without prices.
     """
 
     weights: Float[np.ndarray, " columns"]
@@ -226,11 +230,13 @@ class Margin:
 
 
 def widest_margin(matrix: Float[np.ndarray, "inequalities columns"], start: Float[np.ndarray, " columns"]) -> Margin:
-    """The best of `start`, scaled into the unit box, and of what the linear program's solver finds; both sides evaluated here.
+    """The best of `start`, scaled into the unit box, and of what the linear program's solver finds; both sides bounded here.
 
     The program max t, A w >= t, |w|_inf <= 1 is always feasible and bounded, so that there is always something to bracket.
     """
     rows, columns = matrix.shape
+    # The margins of two classes with the code 1/2 and -1/2 are (A w)_c.
+    problem = MarginProblem(np.ascontiguousarray(matrix.T), np.zeros(rows, dtype=np.int64), np.array([[0.5], [-0.5]]))
     lengths = np.abs(matrix).max(initial=1e-300)  # one scale for all: it leaves the best w alone
     scaled = matrix / lengths
     result = linprog(
@@ -251,5 +257,5 @@ def widest_margin(matrix: Float[np.ndarray, "inequalities columns"], start: Floa
     if result.status == 0:
         prices = np.maximum(0.0, -result.ineqlin.marginals)
         if prices.sum() > 0:
-            ceiling = float(np.abs(matrix.T @ (prices / prices.sum())).sum())
-    return Margin(best, reached, ceiling)
+            ceiling = upper_bound(problem, np.stack([np.zeros(rows), prices / prices.sum()]))
+    return Margin(best, lower_bound(problem, best[None])[0], ceiling)

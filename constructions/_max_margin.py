@@ -7,7 +7,7 @@ lambda b.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 from constructions._max_margin_bounds import lower_bound, proves_infeasible, upper_bound
 from constructions._max_margin_interior import solve_interior
 from constructions._max_margin_newton import solve_newton
-from constructions._max_margin_problem import MarginProblem
+from constructions._max_margin_problem import MarginProblem, rescaled, scaled_back
 
 Solver = Literal["auto", "lp", "newton"]
 Decision = Literal["feasible", "infeasible", "undecided"]
@@ -33,9 +33,10 @@ class MarginBracket:
         maps: W (r, m), |W|_inf <= 1, with least margin at least `lower` where that is positive.
         weights: lambda (classes, sequences), the dual certificate of `upper`; sum 1 up to rounding.
         lower, upper: certain bounds on the best margin, in units of code times feature. Without offsets `lower` is at least 0,
-            as W = 0 shows, also where "newton" hands back a W that gets some sequences wrong.
+            as W = 0 shows, also where "newton" hands back a W that gets some sequences wrong. What float64 cannot hold is
+            rounded outwards: a lower end to 0 or the largest number, an upper end to the least number or infinity.
         per_sequence: certain lower bounds on the least margin of `maps` for each sequence.
-        tolerance: how close to 0 an upper end counts as "infeasible" without a proof.
+        tolerance: how close to 0 an upper end counts as "infeasible" without a proof, in units of code times feature.
         proved_infeasible: exact weights with vanishing combination certainly exist (then `upper` is 0), or `upper` < 0.
         solver: "lp" or "newton".
         steps: interior-point steps, or products with a Hessian.
@@ -82,14 +83,16 @@ def max_margin(
 
     Args:
         features: F, a column f per sequence; of size about 1 for the tolerance to mean something. Rows that are orthonormal, or
-            nearly, make both solvers fast.
+            nearly, make both solvers fast. Features and code of other sizes than about 1 are solved rescaled by powers of two;
+            entries less than 1e-290 of an array's largest may be lost in the bounds.
         labels: per sequence the row of `code` that has to win.
         code: U, at least two rows.
         offsets: b, added to the margin of each class and sequence (the labels' own entries are ignored). Margins can then all be
             negative, and best margins below 0 are proved by their upper end.
         solver: "lp", an interior-point method, to a gap of `tolerance` at most where rounding allows; "newton", which stops at a
             margin that is positive but not the best, its bracket being wide then, and takes no offsets; "auto" by size.
-        tolerance: of the gap, and of the decision.
+        tolerance: of the gap, and of the decision. Where the largest feature or code entry is beyond 2^-17 to 2^16, that entry's
+            power of two is its unit.
         decide_only: stop once the sign of the best margin is known.
         start: W to start from, for "newton".
         most_steps: products with a Hessian for "newton".
@@ -100,7 +103,28 @@ def max_margin(
     Source: the bounded form of the separability problem; its certificates are derived here.
     """
     _check(features, labels, code, offsets, solver, tolerance)
-    problem = MarginProblem(features, labels, code, offsets)
+    problem, exponent = rescaled(MarginProblem(features, labels, code, offsets))
+    if start is not None and exponent:
+        with np.errstate(all="ignore"):
+            start = np.ldexp(start, exponent)  # margins as they were
+        start = start if np.isfinite(start).all() else None
+    found = _bracketed(problem, solver, tolerance, decide_only, start, most_steps)
+    if exponent == 0:
+        return found
+    return replace(
+        found,
+        lower=float(scaled_back(np.array(found.lower), exponent, upwards=False)),
+        upper=float(scaled_back(np.array(found.upper), exponent, upwards=True)),
+        per_sequence=scaled_back(found.per_sequence, exponent, upwards=False),
+        tolerance=float(scaled_back(np.array(tolerance), exponent, upwards=False)),
+    )
+
+
+def _bracketed(
+    problem: MarginProblem, solver: Solver, tolerance: float, decide_only: bool, start: np.ndarray | None, most_steps: int
+) -> MarginBracket:
+    """The bracket of a problem of ordinary size."""
+    offsets = problem.offsets
     if solver == "auto":
         solver = "lp" if problem.unknowns <= LARGEST_PROGRAMME or offsets is not None else "newton"
     if solver == "newton":
@@ -132,7 +156,7 @@ def max_margin(
     if offsets is None and lower <= 0:  # W = 0 is exact: no margin is below 0
         lower = 0.0
         if solver == "lp":
-            maps, per_sequence = np.zeros_like(maps), np.zeros(len(labels))
+            maps, per_sequence = np.zeros_like(maps), np.zeros(len(problem.labels))
     proved = upper < 0
     if lower <= 0 and not proved and proves_infeasible(problem, weights):
         upper, proved = 0.0, True

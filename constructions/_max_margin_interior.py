@@ -139,7 +139,8 @@ class _Step:
 
 def _room(values: np.ndarray, moves: np.ndarray) -> float:
     falling = moves < 0
-    return float(min(1.0 / 0.9, (values[falling] / -moves[falling]).min(initial=np.inf)))
+    with np.errstate(over="ignore"):  # further than any step goes
+        return float(min(1.0 / 0.9, (values[falling] / -moves[falling]).min(initial=np.inf)))
 
 
 class _System:

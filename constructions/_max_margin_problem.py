@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 UNIT = 2.0**-53  # rounding error of one float64 operation
+SUBNORMAL = 2.0**-1074  # the least positive float64: what underflow changes is less
+ORDINARY = 16  # arrays with a largest entry from 2^-17 to 2^16 are solved as they are
+LARGEST_OFFSET = 200  # power of two that rescaled offsets stay below
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +26,14 @@ class MarginProblem:
         labels: the row of `code` that must win, per sequence.
         code: U, one row per class.
         offsets: b, added to the margin of every (class, sequence); None for none.
+        loss: by how much any margin, of any W with |W|_inf <= 1, may be off because these numbers are not quite those meant.
     """
 
     features: Float[np.ndarray, "features sequences"]
     labels: Int[np.ndarray, " sequences"]
     code: Float[np.ndarray, "classes code_dim"]
     offsets: Float[np.ndarray, "classes sequences"] | None = None
+    loss: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,7 +65,7 @@ class MarginProblem:
     def select(self, columns: Int[np.ndarray, " kept"] | Bool[np.ndarray, " sequences"]) -> "MarginProblem":
         """The problem of some of the sequences."""
         offsets = None if self.offsets is None else self.offsets[:, columns]
-        return MarginProblem(self.features[:, columns], self.labels[columns], self.code, offsets)
+        return MarginProblem(self.features[:, columns], self.labels[columns], self.code, offsets, self.loss)
 
     def logits(self, maps: Float[np.ndarray, "code_dim features"]) -> Float[np.ndarray, "classes sequences"]:
         """U W F."""
@@ -98,3 +103,48 @@ class MarginProblem:
                 if column < row:
                     result[column, :, row] = block  # symmetric itself
         return result.reshape(rank * size, rank * size)
+
+
+def rescaled(problem: MarginProblem) -> tuple[MarginProblem, int]:
+    """The problem with features and code of size about 1 each, by powers of two, and s: margins are 2^s times the new ones.
+
+    Arrays of ordinary size stay as they are. W and dual weights mean the same in both problems. Entries that become subnormal are
+    rounded; what that changes is in `loss`. Offsets far larger than all else get a smaller code instead of an overflow.
+    """
+    of_features, of_code = _exponent(problem.features), _exponent(problem.code)
+    total = of_features + of_code
+    given = None if problem.offsets is None else np.where(problem.others, problem.offsets, 0.0)
+    if given is not None:
+        total = max(total, int(np.frexp(np.abs(given).max())[1]) - LARGEST_OFFSET)
+    if of_features == 0 and total == 0:
+        return problem, 0
+    features, of_feature = _shifted(problem.features, -of_features)
+    code, of_code_entry = _shifted(problem.code, of_features - total)
+    offsets, of_offset = (None, 0.0) if given is None else _shifted(given, -total)
+    # A margin has 2 r m products of a code entry, one of W and a feature; twice that covers the rounding here.
+    each = of_feature * (float(np.abs(code).max()) + 1.0) + of_code_entry * (float(np.abs(features).max()) + 1.0)
+    return MarginProblem(features, problem.labels, code, offsets, 4.0 * problem.unknowns * each + 2.0 * of_offset), total
+
+
+def _exponent(array: np.ndarray) -> int:
+    """e with the largest entry in [2^(e - 1), 2^e); 0 where that is near enough to 1."""
+    exponent = int(np.frexp(np.abs(array).max())[1])
+    return exponent if abs(exponent) > ORDINARY else 0
+
+
+def _shifted(array: np.ndarray, exponent: int) -> tuple[np.ndarray, float]:
+    """2^exponent array, and by how much an entry may be off: 0, unless some become subnormal."""
+    with np.errstate(under="ignore"):
+        result = np.ldexp(array, exponent)
+        return result, 0.0 if np.array_equal(np.ldexp(result, -exponent), array) else SUBNORMAL
+
+
+def scaled_back(values: np.ndarray, exponent: int, *, upwards: bool) -> np.ndarray:
+    """2^exponent values, rounded in one direction where that is no float64 number; the sign of a bound stays, or it is 0."""
+    outwards = np.inf if upwards else -np.inf
+    with np.errstate(all="ignore"):
+        result = np.ldexp(values, exponent)
+        result = np.where(np.ldexp(result, -exponent) == values, result, np.nextafter(result, outwards))
+    if upwards:
+        return np.where(values <= 0, np.minimum(result, 0.0), result)
+    return np.where(values >= 0, np.maximum(result, 0.0), result)

@@ -46,7 +46,7 @@ class Construction:
         method: name of the construction, "staircase" for instance.
         source: paper, number and equation that promise the count.
         num_heads: H.
-        held: indices of the task's associations that the model holds, ascending.
+        held: indices of the task's associations that the model holds by design, ascending; it may have others right by luck.
         promised_margin: least margin over the held associations in exact arithmetic, by design.
         checks: forward passes done, one per number format.
         failure: why the construction holds less than it promised; None when it holds all.

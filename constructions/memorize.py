@@ -6,6 +6,7 @@ from collections.abc import Callable
 from constructions import block_staircase, column_generation, generic, planar, readout, scalar, staircase
 from constructions.construction import Construction
 from theory.memorization import repaired_associations
+from theory.shapes import checked_integer
 from theory.tasks import AssociationTask
 
 Builder = Callable[..., Construction]
@@ -42,7 +43,7 @@ def memorize(
         method: which construction. That of Corollary 1, every sequence given a target: "staircase" (S = 2, any number of
             associations) or "generic" (any S, up to a few thousand associations); "auto" takes the staircase for S = 2, unless it
             holds less than H d_h + min(d, K) and the generic construction holds more, and the latter for any other S. Beyond
-            it: "planar" (d_h = 2 is enough for d (H + 1) associations) and "scalar" (d_h = 1, (d - 1)(H + 1) + 1). With only
+            it, d H + min(d, K) associations on nearly all tasks: "planar" (d_h = 2 is enough) and "scalar" (d_h = 1). With only
             the argmax asked for, more for as many heads, but slower: "readout" (heads frozen), "block_staircase" and
             "column_generation" (S = 2).
         seed: of everything random in the method; the same arguments give the same weights.
@@ -58,7 +59,10 @@ def memorize(
     Source: Dana, Pydi and Chevaleyre 2025, Corollary 1, in the repaired form of `theory.memorization.repaired_associations`;
     what goes beyond it is derived here.
     """
-    if method != "auto" and method not in METHODS:
+    if not isinstance(task, AssociationTask):
+        raise ValueError(f"task = {task!r}: must be an AssociationTask")
+    seed = checked_integer("seed", seed, 0)
+    if not isinstance(method, str) or (method != "auto" and method not in METHODS):
         raise ValueError(f"method = {method!r}: 'auto', {', '.join(map(repr, METHODS))} are legal")
     _check_options(method, options)
 

@@ -6,7 +6,7 @@ from typing import Any
 from theory import ceilings
 from theory.memorization import corollary_1_associations, effective_parameters, parameter_count
 
-WEIGHT_BITS = 32
+WEIGHT_BITS = 64
 PAPER = "Dana, Pydi and Chevaleyre 2025"
 
 
@@ -27,7 +27,7 @@ def bound_rows(
         shape = (vocab_size, embed_dim, head_dim, count)
         formulas: dict[str, tuple[float, str]] = {
             "corollary_1": (corollary_1_associations(count, head_dim, embed_dim), f"{PAPER}, Corollary 1: H d_h + d"),
-            "planar_count": (features, "derived here: d (H + 1) for any d_h >= 2"),
+            "planar_count": (embed_dim * count + min(embed_dim, vocab_size), "derived here: d H + min(d, N) for any d_h >= 1"),
             "threshold": (threshold(count), "threshold law m r / codim, frozen heads (theory.thresholds); not proved"),
             "U0": (ceilings.counting_ceiling(vocab_size, 2), "U0: there are N^S sequences"),
             "U1": (
@@ -36,7 +36,7 @@ def bound_rows(
             ),
             "U2": (
                 ceilings.readout_ceiling(vocab_size, code, features),
-                "U2: Cover's count; heads fixed before the labels, output maps free",
+                "U2: Cover's count; heads and unembedding fixed before the labels, output maps free",
             ),
             "U3": (
                 ceilings.trained_readout_ceiling(*shape, train_values=True),

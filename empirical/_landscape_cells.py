@@ -76,7 +76,7 @@ def _rival(task: AssociationTask, spec: Mapping[str, Any]) -> Iterator[dict[str,
         row = {
             "held": memory.num_held, "accuracy": memory.num_held / task.num_associations, "dtype": "float64", "device": "cpu",
             "nominal_parameters": memory.num_parameters, "bits_per_parameter": memory.bits_per_parameter, "seconds": seconds,
-            "bits_per_effective_parameter": memory.bits_per_parameter, "num_models": 1,
+            "num_models": 1,
         }  # fmt: skip
         if memory.model is not None:
             row = _model_columns(memory.model, task, seconds)

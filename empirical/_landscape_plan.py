@@ -83,7 +83,7 @@ class Cell:
     Attributes:
         kind: "built", "solved" or "trained".
         method: its name.
-        spec: all that determines the result.
+        spec: all that determines the result (with the machine, where `max_seconds` ends a search).
         estimate: seconds that it may take, roughly.
         fast: whether it is always computed.
     """
@@ -112,23 +112,27 @@ def _cells(spec: LandscapeSpec) -> Iterator[Cell]:
     for table in spec.table_seeds:
         yield cell("built", "staircase", table, 2.0)
         yield cell("built", "scalar", table, 2.0, head_dim=1)
-        if spec.width >= 2:
-            yield cell("built", "planar", table, 2.0, head_dim=2)
-            yield cell("built", "mahdavi", table, 2.0, heads=[expected, 2 * expected, 4 * expected])
-            yield cell("built", "huben_morris", table, 5.0, heads=[expected, 4 * expected, 16 * expected], head_dim=1)
-            yield cell("built", "bubeck", table, 2.0, heads=[expected // 2 + 1, expected, 2 * expected])
-        yield cell("built", "block_staircase", table, 60.0 * total / 2500, points=3)
+        yield cell("built", "planar", table, 2.0, head_dim=2)
+        yield cell("built", "mahdavi", table, 2.0, heads=[expected, 2 * expected, 4 * expected])
+        yield cell("built", "huben_morris", table, 5.0, heads=[expected, 4 * expected, 16 * expected], head_dim=1)
+        enough = -(-4 * (2 * spec.embed_dim + 2) // (4 * spec.embed_dim * spec.width))  # heads with the weights of four units
+        sizes = {heads for heads in (expected // 2 + 1, expected, 2 * expected) if heads >= enough}
+        yield cell("built", "bubeck", table, 2.0, heads=sorted(sizes or {enough}))
+        if spec.width >= 2:  # with scores of rank one there is no order of all pairs
+            yield cell("built", "block_staircase", table, 60.0 * total / 2500, points=3)
         if total <= SMALL_READOUT_ASSOCIATIONS:
-            yield cell("built", "readout", table, 20.0, points=4)
+            yield cell("built", "readout", table, 3.0 * max(1.0, total / 100), points=4)
         elif total <= MOST_READOUT_ASSOCIATIONS:  # a search for the fewest heads would take hours: a little above the law's count
-            factors = [0.25, 0.5, 0.75, 1.06] if table == spec.table_seeds[0] else [1.06]
-            yield cell("built", "readout", table, 100.0 * len(factors) * (total / 2500) ** 2, law_factors=factors)
-        if total <= MOST_COLUMN_ASSOCIATIONS:
+            if table == spec.table_seeds[0]:
+                seconds = 400.0 * (total / 2500) ** 2
+                yield cell("built", "readout", table, seconds, law_factors=[0.25, 0.5, 0.75, 1.06])
+        if total <= MOST_COLUMN_ASSOCIATIONS and spec.width >= 2:
             search = {"options": {"search": SEARCH_STEPS}, "name": "block_staircase_search", "points": 0}
-            yield cell("built", "block_staircase", table, 60.0, **search)
-            yield cell("built", "column_generation", table, 60.0, points=0)
+            yield cell("built", "block_staircase", table, 15.0, **search)
+            yield cell("built", "column_generation", table, 25.0, points=0)
         for heads, seconds in solved_heads(spec, curve=table == spec.table_seeds[0]):
-            yield cell("solved", "solver", table, seconds, num_heads=heads, max_seconds=seconds)
+            usual = min(seconds, 3.0 + total / 10)  # most are done long before their last stop
+            yield cell("solved", "solver", table, usual, num_heads=heads, max_seconds=seconds)
     table = spec.table_seeds[0]
     for heads in trained_heads(spec):
         seconds = (2.0 + 0.01 * heads) * spec.num_models * max(1.0, spec.vocab_size / 15)
@@ -153,7 +157,10 @@ def solved_heads(spec: LandscapeSpec, *, curve: bool) -> list[tuple[int, float]]
     if size > MOST_SOLVED_PARAMETERS:
         return []
     patience = 60.0 if size < 1000 else 300.0
-    found = {max(1, math.ceil(factor * expected - 1e-9)): patience for factor in (1.0, 1.1, 1.2, 1.3, 1.55)}
+    found = {max(1, math.ceil(factor * expected - 1e-9)): patience for factor in (1.0, 1.2, 1.55)}
+    if curve or size < 1000:
+        for factor in (1.1, 1.3):
+            found.setdefault(max(1, math.ceil(factor * expected - 1e-9)), patience)
     if curve:
         for factor, share in ((0.25, 0.1), (0.5, 0.1), (0.75, 0.2), (0.9, 1.0)):
             found.setdefault(max(1, math.ceil(factor * expected - 1e-9)), share * patience)

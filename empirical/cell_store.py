@@ -54,7 +54,8 @@ class CellStore:
             content = json.loads(self.path(spec).read_text(encoding="utf-8"))
             kept = StoredCell(content["spec"], content["date"], tuple(content["rows"]))
             known = content["format"] == FORMAT and spec_text(kept.spec) == spec_text(spec)
-            return kept if known and all(isinstance(row, dict) for row in kept.rows) else None
+            whole = content["sha256"] == _digest(kept.rows) and all(isinstance(row, dict) for row in kept.rows)
+            return kept if known and whole else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -66,7 +67,7 @@ class CellStore:
         """
         self.folder.mkdir(exist_ok=True)
         kept = StoredCell(dict(spec), datetime.now(UTC).strftime("%Y-%m-%d"), tuple(_plain(row) for row in rows))
-        content = {"format": FORMAT, "spec": kept.spec, "date": kept.date, "rows": kept.rows}
+        content = {"format": FORMAT, "spec": kept.spec, "date": kept.date, "sha256": _digest(kept.rows), "rows": kept.rows}
         with whole_files(self.path(spec)) as (partial,):
             partial.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
         return kept
@@ -75,6 +76,10 @@ class CellStore:
 def spec_text(spec: Mapping[str, Any]) -> str:
     """A specification as one line, the same for the same content."""
     return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(row: Row) -> Row:

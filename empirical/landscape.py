@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,14 @@ from theory.thresholds import num_features
 
 LANDSCAPE_COLUMNS = (*ROW_COLUMNS, "certified", "origin", "date", "spec", "reason")
 __all__ = [
-    "KINDS", "LANDSCAPE_COLUMNS", "Cell", "Landscape", "LandscapeSpec", "cell_name", "cells", "headline", "landscape",
-    "landscape_table", "record", "shipped_cells",
+    "KINDS", "LANDSCAPE_COLUMNS", "Cell", "Landscape", "LandscapeSpec", "cell_name", "cells", "check_record", "headline",
+    "landscape",
+    "landscape_table", "record", "shipped_cells", "upper_median",
 ]  # fmt: skip
 
 KINDS = ("bound", "built", "solved", "trained")
+GRIDS = ("solver", "adam")
+"""Methods that are tried at some numbers of heads and have no count of their own."""
 @dataclass(frozen=True)
 class Landscape:
     """What was found.
@@ -40,15 +43,18 @@ class Landscape:
     Attributes:
         spec: which landscape.
         table: one row per bound and head count, and per model, with LANDSCAPE_COLUMNS (docs/landscape.md).
+        headline: heads for everything, per method (`headline`).
         missing: cells that were neither on record nor affordable.
+        refused: cells whose method excludes this shape, with the reason.
         seconds: time taken by this call.
     """
 
     spec: LandscapeSpec
     table: pd.DataFrame
+    headline: pd.DataFrame
     missing: tuple[Cell, ...] = ()
+    refused: tuple[tuple[Cell, str], ...] = ()
     seconds: float = 0.0
-    headline: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def landscape(
@@ -77,7 +83,7 @@ def landscape(
         raise ValueError(f"budget_seconds = {budget_seconds}: a number above 0 is legal")
     start = time.perf_counter()
     plan, recorded = cells(spec), {} if fresh else shipped_cells()
-    rows, missing = _bounds(spec), []
+    rows, missing, refused = _bounds(spec), list[Cell](), list[tuple[Cell, str]]()
     for done, cell in enumerate(plan):
         if progress is not None:
             progress(done, len(plan), cell_name(cell))
@@ -89,13 +95,16 @@ def landscape(
             if not (fresh or cell.fast) and cell.estimate > left:
                 missing.append(cell)
                 continue
-            found = run_cell(cell.spec)
-            kept = _kept(store, cell, found)
+            try:
+                kept = _kept(store, cell, run_cell(cell.spec))
+            except ValueError as error:  # a method excludes this shape, and says why
+                refused.append((cell, str(error)))
+                continue
         rows.extend({**row, "origin": origin, "date": kept.date, "spec": spec_text(cell.spec)} for row in kept.rows)
     if progress is not None:
         progress(len(plan), len(plan), "")
     table = landscape_table([{**_common(spec), **row} for row in rows])
-    return Landscape(spec, table, tuple(missing), time.perf_counter() - start, headline(table))
+    return Landscape(spec, table, headline(table), tuple(missing), tuple(refused), time.perf_counter() - start)
 
 
 def _bounds(spec: LandscapeSpec) -> list[dict[str, Any]]:
@@ -148,13 +157,17 @@ def landscape_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def headline(table: pd.DataFrame) -> pd.DataFrame:
     """Heads for everything, per method: the median over tables (over models, where trained) of the fewest heads that held all.
 
+    Fewest among those tried: closed forms and searches find their own count, solver and Adam have a grid of counts (`grid`).
+
     Args:
         table: rows of a landscape.
 
     Returns:
-        One row per kind and method: `heads` (median; NaN where fewer than half got there), `least`, `most`, `reached` and `tried`
-        (tables or models), `heads_99` (likewise for 99% of the associations), `most_tried` (largest number of heads tried),
-        `seconds` (median time of the models counted in `heads`), `origin` (computed, stored, or both).
+        One row per kind and method: `heads` (upper median; NaN where it is a table or model that did not get there), `least`,
+        `most`, `reached` and `tried` (tables or models), `most_tried` (largest number of heads tried wherever it did not get
+        there), `grid` (the counts tried, where the method does not find its own), `heads_99` (as `heads` for 99% of the
+        associations, where there is a grid), `seconds` (median time of the models counted in `heads`), `origin` (computed,
+        stored, or both).
     """
     rows: list[dict[str, Any]] = []
     models = table[table["kind"] != "bound"]
@@ -162,13 +175,16 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
         unit = "model_seed" if kind == "trained" else "table_seed"
         tried = found[unit].nunique()
         first = _first_with(found, unit, 1.0)
-        fewest = first["num_heads"].astype(float).tolist()
+        fewest, nearly = first["num_heads"].astype(float).tolist(), _first_with(found, unit, 0.99)
+        most = found.groupby(unit)["num_heads"].max()
+        grid = sorted({int(heads) for heads in found["num_heads"]}) if name in GRIDS else []
         origins = sorted(set(found["origin"].dropna()))
         rows.append({
-            "kind": kind, "name": name, "heads": _median(fewest, tried),
+            "kind": kind, "name": name, "heads": upper_median(fewest, tried),
             "least": min(fewest, default=math.nan), "most": max(fewest, default=math.nan), "reached": len(fewest),
-            "tried": tried, "most_tried": int(found["num_heads"].max()),
-            "heads_99": _median(_first_with(found, unit, 0.99)["num_heads"].astype(float).tolist(), tried),
+            "tried": tried, "most_tried": int((most.drop(first.index) if len(fewest) < tried else most).min()),
+            "heads_99": upper_median(nearly["num_heads"].astype(float).tolist(), tried) if grid else math.nan,
+            "grid": ", ".join(map(str, grid)),
             "seconds": float(first["seconds"].astype(float).median()) if fewest else math.nan,
             "origin": " and ".join(origins),
         })  # fmt: skip
@@ -183,8 +199,8 @@ def _first_with(found: pd.DataFrame, unit: str, share: float) -> pd.DataFrame:
     return enough.sort_values("num_heads").groupby(unit).first()
 
 
-def _median(reached: Sequence[float], tried: int) -> float:
-    """The (upper) median of `tried` numbers of which some were not reached; NaN where it is one of these."""
+def upper_median(reached: Sequence[float], tried: int) -> float:
+    """The upper median of `tried` numbers of which only some were reached, the rest being larger; NaN where it is of the rest."""
     return sorted(reached)[tried // 2] if tried // 2 < len(reached) else math.nan
 
 
@@ -203,13 +219,25 @@ def record(file: Path, found: Landscape) -> pd.DataFrame:
     rows = rows.drop(columns=["origin", *(name for name in rows.columns if rows[name].isna().all() and name != "reason")])
     if not file.exists():
         return rows
+    earlier = check_record(file)
+    return pd.concat([earlier[~earlier["spec"].isin(rows["spec"])], rows], ignore_index=True)
+
+
+def check_record(file: Path) -> pd.DataFrame:
+    """The rows of a record on disk; an empty table where there is no such file.
+
+    Raises:
+        ValueError: the file is there and is no record.
+    """
+    if not file.exists():
+        return pd.DataFrame()
     try:
         earlier = pd.read_csv(file)
     except ValueError as error:
-        raise ValueError(f"{file}: is there and is no record of a landscape ({error})") from error
+        raise ValueError(f"{file}: is there and is no record of a landscape ({str(error).splitlines()[0]})") from error
     if not {"spec", "date", "held"} <= set(earlier.columns):
         raise ValueError(f"{file}: is there and is no record of a landscape (it lacks the columns spec, date and held)")
-    return pd.concat([earlier[~earlier["spec"].isin(rows["spec"])], rows], ignore_index=True)
+    return earlier
 
 
 def _common(spec: LandscapeSpec) -> dict[str, Any]:

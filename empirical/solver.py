@@ -146,7 +146,8 @@ def solve(
         progress: called with every record.
 
     Returns:
-        The best net found as a model, exact or not: fewest wrong first, then largest margin.
+        The best net found as a model, exact or not: fewest wrong first, then largest margin (margins
+        beyond the hinge count as equal).
 
     Raises:
         ValueError: an argument outside what is said above.

@@ -163,11 +163,11 @@ def _construction_facts(built: Construction, inferred: bool) -> dict[str, str]:
         "shape": f"d = {model.embed_dim}, d_h = {model.head_dim}",
         "heads H": f"{built.num_heads:,}",
         "parameters": f"{sum(weights.numel() for weights in model.parameters()):,}",
-        "associations held": f"{built.num_held:,} of {task.num_associations:,}",
+        "held by design": f"{built.num_held:,} of {task.num_associations:,}",
     }
     missing = np.setdiff1d(np.arange(task.num_associations), built.held)
     if len(missing):
-        rows["not held"] = f"{len(missing):,}: rows {console.few(missing + 1)} below the header"
+        rows["not promised"] = f"{len(missing):,}: rows {console.few(missing + 1)} below the header"
         if "limit" in built.notes:
             rows["limit"] = built.notes["limit"]
     rows["least margin"] = f"{built.margin:.3g} (logit of the target above the next, over those held)"

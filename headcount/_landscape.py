@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from empirical.cell_store import CellStore
-from empirical.landscape import Landscape, LandscapeSpec, cell_name, landscape, record
+from empirical.landscape import Landscape, LandscapeSpec, cell_name, check_record, landscape, record
 from headcount import console
 from headcount._output import checked_file, output_folder
 from headcount.figures.landscape import draw
@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """One figure and one table of every method; see the command's help."""
     if record_file is not None and not fresh:
-        raise ValueError(f"--record {record_file}: legal together with --fresh only: what goes on record is computed anew")
+        raise ValueError(f"--record {record_file}: legal together with --fresh only, which uses nothing that is on record")
     default = QUICK if quick else FULL
     spec = LandscapeSpec(
         vocab_size=vocab_size or default["vocab_size"],
@@ -51,7 +51,10 @@ def run(
     with output_folder(out, "--out") as folder:
         places = [checked_file(folder / f"landscape.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
         if record_file is not None:
-            checked_file(record_file, "--record", {})
+            checked_file(record_file, "--record", {f"{place.name} of this command": place for place in places})
+            if record_file.resolve() in [place.resolve() for place in places]:
+                raise ValueError(f"--record {record_file}: is a file that this command writes; another is legal")
+            check_record(record_file)
         store = CellStore(folder / CELLS)
         with _progress() as report:
             try:
@@ -87,6 +90,8 @@ def _show(found: Landscape) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in found.headline.to_dict("records"):
         heads = f"{row['heads']:.0f}" if not math.isnan(row["heads"]) else f"> {row['most_tried']}"
+        if row["name"] in {cell.spec.get("name", cell.method) for cell in found.missing}:
+            heads += " *"
         ends = "" if math.isnan(row["least"]) else f"{row['least']:.0f}..{row['most']:.0f}"
         table.add_row(
             row["kind"], row["name"], heads, ends, f"{row['reached']} of {row['tried']}",
@@ -115,7 +120,8 @@ def ratios(headline: pd.DataFrame) -> list[str]:
         if trained is not None:
             lines.append(f"{mine} / Adam {trained['heads']:.0f} = {found['heads'] / trained['heads']:.2f}")
         else:
-            lines.append(f"{mine}; Adam does not hold everything with {most}: ratio below {found['heads'] / most:.2f}")
+            few = f"Adam with {most} holds everything in fewer than half of its models"
+            lines.append(f"{mine}; {few}: ratio below {found['heads'] / most:.2f}")
     return lines
 
 
@@ -123,20 +129,24 @@ def _caption(found: Landscape) -> str:
     models = found.headline[found.headline["kind"].eq("trained")]
     lines = [
         "heads: median of the fewest that held everything, over label tables (over models, where trained)",
-        "99% of it: median of the fewest that held 99%; seconds: for one model that holds everything",
+        "99% of it: likewise for 99%; seconds: for one model that holds everything",
+        *(f"{row['name']}: fewest among {row['grid']}" for row in found.headline.to_dict("records") if row["grid"]),
         "source: computed now, or stored (the dates and specifications are in the CSV; --fresh computes all anew)",
     ]
     dates = sorted({str(date) for date in found.table.loc[found.table["origin"].eq("stored"), "date"].dropna()})
     if dates:
         lines.append(f"stored results are of {console.few(dates)}")
     if len(models):
-        lines.append(f"trained: {int(models['tried'].max())} models on the first table, the paper's schedule")
+        diverged = int(found.table["num_diverged"].fillna(0).sum())
+        lines.append(f"trained: {found.spec.num_models} models for each H, the paper's schedule; {diverged} diverged")
     certain = found.table[found.table["kind"].ne("bound") & found.table["certified"].notna()]
     proved = int((certain["certified"].astype(float) == certain["held"].astype(float)).sum())
     lines.append(f"{proved} of {len(certain)} models have every held association proved in exact arithmetic")
+    for method, why in sorted({(cell.method, why) for cell, why in found.refused}):
+        lines.append(f"{method} excludes this: {why}")
     if found.missing:
         names = console.few([cell_name(cell) for cell in found.missing], 4)
-        lines.append(f"not done for lack of time: {len(found.missing)} parts ({names})")
+        lines.append(f"* {len(found.missing)} parts not done for lack of time ({names}): the same command again goes on")
     return "\n".join(lines)
 
 

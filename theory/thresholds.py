@@ -1,8 +1,12 @@
 r"""How many random labels a linear readout of frozen features can get right, argmax only: the threshold law T* = m r / codim.
 
-Token y has a code row u_y in R^r and is read out where z lies in its cone C_y = {z: u_y . z >= u_j . z}. For T random sequences
-with m generic features each and random labels, some W in R^(r x m) puts every W f_t into its cone almost surely, for large m and
-T, when T < T*, and none does when T > T*.
+Token y has a code row u_y in R^r and is read out where z lies inside its cone C_y = {z: u_y . z >= u_j . z}, so that it is the
+strict argmax. Assumed: every row that occurs as a label is a vertex of the code's convex hull, and no other row equals it, which
+is to say that some direction makes it the strict argmax. Then, for T random sequences with m generic features each and random
+labels, some W in R^(r x m) puts every W f_t inside its cone almost surely, for large m and T, when T < T*, and none does when
+T > T*. Without the assumption there is no such law: a row in the hull of the others has a cone without inside (often {0}), a
+single sequence with that label is lost for every W, and half of all tables are realizable up to a number of sequences that
+does not grow with m: T* / m = 0.
 
 Why m r / codim. codim = mean_y E |g - P_y g|^2, g ~ N(0, I_r), P_y the projection onto C_y, is what one sequence costs in
 dimensions: r less the statistical dimension of its cone (Amelunxen, Lotz, McCoy and Tropp 2014, who prove that a uniformly
@@ -16,9 +20,9 @@ matrices of order parameters:
 
 Q the covariance of the outputs, P^-1 that of their differences between two solutions. With P = Q = I it is r / codim. That point
 is stationary for codes with enough symmetry (circle, simplex, orthants) and not in general: U and U B, B invertible, have the
-same solutions, but not the same codim (a regular simplex of 6 stretched by 3 in two directions: r / codim falls by 6 per cent).
-The saddle does not change with B. `threshold_ratio` is the saddle, `codim` the plain average. The two-matrix form is derived
-here, at the level of rigour of the replica calculation; the claims about it are measured.
+same solutions, but not the same codim (a regular simplex of 6 stretched by 3 in two directions: r / codim changes by up to 6 per
+cent, up or down with the directions). The saddle does not change with B. `threshold_ratio` is the saddle, `codim` the plain
+average. The two-matrix form is derived here, at the level of rigour of the replica calculation; the claims about it are measured.
 """
 
 from dataclasses import dataclass
@@ -87,9 +91,11 @@ def codim(
     """mean_y E |g - P_y g|^2 over g ~ N(0, I_r): the dimensions that one sequence costs, for a code as it stands.
 
     Exact for r = 1 and r = 2, where a cone is an angle: a polar cone of angle b < pi costs 1/2 + b / pi, one that is the plane
-    2. So 3/2 - 2/N for the circle. For a regular simplex the projection is water filling (the label's logit and those above it
-    meet at their mean), and samples are cheap. Elsewhere it is non-negative least squares on {u_j - u_y}, whose cone is polar to
-    C_y.
+    2. So 3/2 - 2/N for the circle. It is defined for every code, but r / codim is no threshold unless every row with a label is a
+    vertex of the convex hull: a row that is not costs up to r here, while no map at all makes it the strict argmax.
+
+    For a regular simplex the projection is water filling (the label's logit and those above it meet at their mean), and samples
+    are cheap. Elsewhere it is non-negative least squares on {u_j - u_y}, whose cone is polar to C_y.
 
     Args:
         code: U, one row per token.
@@ -125,7 +131,11 @@ def threshold_ratio(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """T* / m, associations per feature at the threshold; arguments and errors as for `codim`.
+    """T* / m, associations per feature at the threshold, for strict argmax; arguments and errors as for `codim`.
+
+    The law is about codes every row of which (if its label weight is positive) is a vertex of the code's convex hull, not met
+    twice. Where one is not, the ratio is 0, exactly, by either law, and `source` names the row: whatever m, such a label is
+    never the strict argmax, so that a table is realizable only while the label does not occur.
 
     "isotropic" is r / codim(U). "saddle" is the number that does not depend on the basis of the code (see the module): the same
     for the circle and for a regular simplex, into which every code of N - 1 dimensions can be turned.
@@ -135,6 +145,9 @@ def threshold_ratio(
     rows = spanned(code)
     weights, rank = _weights(rows, label_weights), rows.shape[1]
     even = bool(np.ptp(weights) < 1e-12)
+    lost = _never_strict(rows, weights)
+    if lost is not None:
+        return Estimate(0.0, 0.0, rank, f"row {lost} of the code is no vertex of its convex hull: never the strict argmax")
     if law == "saddle" and rank > 1:
         rows = _whitened(rows)
     if law == "isotropic" or rank == 1 or (even and (_regular_simplex(rows) or _regular_polygon(rows))):
@@ -155,6 +168,9 @@ def threshold_associations(
 ) -> Estimate:
     """T* = m times `threshold_ratio`: with about so many random associations half of all label tables are realizable.
 
+    By strict argmax, and for codes of which every row with a label is a vertex of the convex hull. Elsewhere it is 0, which
+    stands for a number that does not grow with m: without other obstacles ln 2 / (label weight of the rows that are none).
+
     `num_features` is m: d (H + 1) where the value maps are solved for (r <= d_h), H d_h + d where they are frozen. For a finite
     m the change from all to none is gradual, over a few per cent of T at m = 40.
     """
@@ -171,19 +187,18 @@ def num_features(embed_dim: int, head_dim: int, num_heads: int, values: Values) 
     return shape.embed_dim + shape.num_heads * (shape.embed_dim if values == "solved" else shape.rank)
 
 
-def heads_for_threshold(
-    num_associations: int, embed_dim: int, head_dim: int, ratio: Estimate, values: Values = "solved"
-) -> int:
+def heads_for_threshold(num_associations: int, embed_dim: int, head_dim: int, ratio: Estimate, values: Values = "solved") -> int:
     """The fewest heads whose threshold reaches T0, for a code's `threshold_ratio`.
 
-    With "solved" values the code has to have r <= d_h dimensions. Raises ValueError for a ratio that is not positive, or that
-    code.
+    With "solved" values the code has to have r <= d_h dimensions. Raises ValueError for a code that has more, and for a ratio
+    that is not positive: 0 is that of a code with a label that is no vertex of its convex hull, for which no number of heads
+    will do.
     """
     total, per_head = checked_integer("num_associations", num_associations, 1), num_features(embed_dim, head_dim, 1, values)
     if values == "solved" and ratio.code_dim > min(head_dim, embed_dim):
         raise ValueError(f"ratio is of a code of {ratio.code_dim} dimensions: at most min(d_h, d) are legal for solved values")
     if not 0 < ratio.value < inf:
-        raise ValueError(f"ratio = {ratio.value}: a number above 0 is legal")
+        raise ValueError(f"ratio = {ratio.value} ({ratio.source}): a number above 0 is legal")
     return max(0, ceil((total / ratio.value - embed_dim) / (per_head - embed_dim) - 1e-9))
 
 
@@ -193,6 +208,35 @@ def _weights(rows: np.ndarray, given: np.ndarray | None) -> np.ndarray:
     if given.shape != (len(rows),) or not np.isfinite(given).all() or given.min() < 0 or given.sum() <= 0:
         raise ValueError(f"label_weights: {len(rows)} numbers of at least 0, not all 0, are legal")
     return given / given.sum()
+
+
+def _never_strict(rows: np.ndarray, weights: np.ndarray) -> int | None:
+    """The first row of positive weight that no direction makes the strict argmax, None without one.
+
+    A direction is tried first: that of the row itself, seen from the mean. Else the unit vectors e_j towards the other rows have
+    a hull that contains 0, or its point w nearest to 0 has e_j . w > 0 for all j, and -w is a direction. Non-negative least
+    squares with the sum of the coefficients drawn to 1 finds w up to its length. A direction counts if its margins exceed their
+    rounding errors, so that three rows on a line up to rounding are on a line.
+    """
+    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)  # whitened: neither vertices nor margins depend on the basis
+    longest = float(np.linalg.norm(rows, axis=1).max())
+
+    def strict(label: int, direction: np.ndarray) -> bool:
+        rounding = 1e-13 * longest * float(np.linalg.norm(direction / sizes))
+        return bool((np.delete(left[label] - left, label, axis=0) @ direction > rounding).all())
+
+    for label in np.flatnonzero(weights).tolist():
+        if strict(label, left[label]):
+            continue
+        ways = np.delete(left - left[label], label, axis=0)
+        lengths = np.linalg.norm(ways, axis=1, keepdims=True)
+        if not lengths.min() > 0:
+            return int(label)
+        ways /= lengths
+        shares, _ = nnls(np.vstack([ways.T, np.ones(len(ways))]), np.append(np.zeros(ways.shape[1]), 1.0))
+        if not strict(label, -(shares @ ways)):
+            return int(label)
+    return None
 
 
 def _planar_costs(rows: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from theory.shapes import checked_integer
 from theory.tasks import AssociationTask
 
 RECALL = 0.99
@@ -23,7 +24,7 @@ def sequence_keys(task: AssociationTask, embed_dim: int, seed: int) -> Float[np.
     Sequences that share tokens get keys as uncorrelated as sequences that share none, which sums of embeddings would not give.
     This replaces the paper's one independent embedding per input; derived here.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_integer("seed", seed, 0))
     keys = np.full((task.num_associations, embed_dim), embed_dim**-0.5)
     for position in range(task.seq_len):
         signs = generator.choice((-1.0, 1.0), size=(task.vocab_size, embed_dim))

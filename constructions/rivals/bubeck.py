@@ -160,7 +160,10 @@ def transplant(task: AssociationTask, *, embed_dim: int, head_dim: int, num_head
     dim = 2 * shape.embed_dim
     num_groups = 4 * shape.embed_dim * shape.head_dim * shape.num_heads // (UNITS_PER_GROUP * (dim + 2))
     if num_groups < 1:
-        raise ValueError(f"num_heads = {num_heads}: {UNITS_PER_GROUP * (dim + 2)} weights are legal, four units; these are fewer")
+        raise ValueError(
+            f"num_heads = {num_heads}: 4 d d_h H = {4 * shape.embed_dim * shape.head_dim * shape.num_heads} weights; at least "
+            f"{UNITS_PER_GROUP * (dim + 2)} are legal, for four units"
+        )
     rng = np.random.default_rng([checked_integer("seed", seed, 0), 0])
     embedding = rng.standard_normal((2, task.vocab_size, shape.embed_dim))
     everything = np.hstack([table[tokens] for table, tokens in zip(embedding, task.sequences.T, strict=True)])

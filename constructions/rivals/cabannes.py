@@ -109,7 +109,7 @@ def error_by_samples(num_samples: int, alpha: float, *, embed_dim: int, num_clas
     """
     _check_alpha(alpha)
     num_samples = checked_integer("num_samples", num_samples, 1)
-    draws = np.random.default_rng((seed, 1)).zipf(alpha, size=num_samples)
+    draws = np.random.default_rng((checked_integer("seed", seed, 0), 1)).zipf(alpha, size=num_samples)
     inputs, counts = np.unique(draws, return_counts=True)
     kept = inputs[np.lexsort((inputs, -counts))][: threshold(embed_dim)]
     return _error(kept, _recall_stored(len(kept), embed_dim, num_classes, seed), alpha, num_classes)
@@ -136,7 +136,7 @@ def transplant(task: AssociationTask, *, embed_dim: int, num_stored: int | None 
     if count > task.num_associations:
         raise ValueError(f"num_stored = {count}: at most {task.num_associations}, the task's associations, are legal")
     keys = sequence_keys(task, embed_dim, seed)[:count]
-    codes = unit_vectors(np.random.default_rng((seed, 2)), task.vocab_size, embed_dim)
+    codes = unit_vectors(np.random.default_rng((checked_integer("seed", seed, 0), 2)), task.vocab_size, embed_dim)
     answers = task.targets[:count]
     right = _recall(keys, codes, answers)
     return RivalMemory(
@@ -160,7 +160,7 @@ def _check_alpha(alpha: float) -> None:
 def _recall_stored(count: int, embed_dim: int, num_classes: int, seed: int) -> np.ndarray:
     checked_integer("embed_dim", embed_dim, 1)
     checked_integer("num_classes", num_classes, 2)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_integer("seed", seed, 0))
     codes = unit_vectors(generator, num_classes, embed_dim)
     keys = unit_vectors(generator, count, embed_dim)
     return _recall(keys, codes, generator.integers(num_classes, size=count))

@@ -53,7 +53,7 @@ def linear_recall(num_associations: int, embed_dim: int, *, num_classes: int | N
         seed: of embeddings and answers.
     """
     count, dims = checked_integer("num_associations", num_associations, 1), checked_integer("embed_dim", embed_dim, 1)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_integer("seed", seed, 0))
     keys = unit_vectors(generator, count, dims)
     codes = unit_vectors(generator, count if num_classes is None else checked_integer("num_classes", num_classes, 2), dims)
     answers = np.arange(count) if num_classes is None else generator.integers(num_classes, size=count)
@@ -93,7 +93,8 @@ def build(
     task, vectors = recall.draw(seed), embeddings(recall, embed_dim, seed)
     codes = np.zeros_like(vectors)
     answers = slice(recall.first_answer, recall.first_answer + recall.all_answers)
-    codes[answers, 1:] = unit_vectors(np.random.default_rng((seed, 5)), recall.all_answers, embed_dim - 1)
+    rng = np.random.default_rng((checked_integer("seed", seed, 0), 5))
+    codes[answers, 1:] = unit_vectors(rng, recall.all_answers, embed_dim - 1)
     per_fact = codes[task.targets].reshape(num_subjects, num_relations, embed_dim).sum(axis=1)
     per_relation = codes[answers].reshape(num_relations, num_answers, embed_dim).sum(axis=1)
     model = finder(recall, vectors, np.concatenate((per_fact, per_relation)), head_dim, heads, prompt_len + 1)
@@ -138,7 +139,7 @@ def transplant(task: AssociationTask, *, embed_dim: int, seed: int = 0) -> Rival
     """
     embed_dim = checked_integer("embed_dim", embed_dim, 1)
     keys = sequence_keys(task, embed_dim, seed)
-    codes = unit_vectors(np.random.default_rng((seed, 2)), task.vocab_size, embed_dim)
+    codes = unit_vectors(np.random.default_rng((checked_integer("seed", seed, 0), 2)), task.vocab_size, embed_dim)
     return RivalMemory(
         rival=NAME,
         setting="transplanted",

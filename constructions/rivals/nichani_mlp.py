@@ -61,7 +61,7 @@ def build(num_associations: int, *, embed_dim: int, width: int, seed: int = 0) -
         What is recalled; the parameters are 2 m d of the MLP and 2 N d of the embeddings.
     """
     count, dims = checked_integer("num_associations", num_associations, 1), checked_integer("embed_dim", embed_dim, 1)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_integer("seed", seed, 0))
     hidden = generator.standard_normal((checked_integer("width", width, 1), dims))
     keys, codes = unit_vectors(generator, count, dims), unit_vectors(generator, count, dims)
     inside = keys @ hidden.T
@@ -111,7 +111,7 @@ def build_facts(
         gathered = token_attention(rows, prompts, attention.query, attention.key, attention.value, attention.output).numpy()
     subjects, relations = np.divmod(np.arange(task.num_associations), num_relations)
     answers = task.targets - recall.first_answer
-    generator = np.random.default_rng((seed, 5))
+    generator = np.random.default_rng((checked_integer("seed", seed, 0), 5))
     codes = unit_vectors(generator, recall.all_answers, embed_dim)
     hidden = generator.standard_normal((width, embed_dim))
     right = _answer(hidden, vectors[subjects], vectors[num_subjects + relations], gathered, codes, answers)
@@ -143,7 +143,7 @@ def transplant(task: AssociationTask, *, embed_dim: int, width: int, seed: int =
     if task.seq_len != 2:
         raise ValueError(f"task has sequences of {task.seq_len} tokens: 2 are legal, a subject and a relation")
     embed_dim, width = checked_integer("embed_dim", embed_dim, 1), checked_integer("width", width, 1)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checked_integer("seed", seed, 0))
     first, second, codes = (unit_vectors(generator, task.vocab_size, embed_dim) for _ in range(3))
     hidden = generator.standard_normal((width, embed_dim))
     subjects, relations = first[task.sequences[:, 0]], second[task.sequences[:, 1]]

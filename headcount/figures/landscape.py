@@ -1,5 +1,6 @@
 """The landscape: heads against associations held, bits per effective parameter, and seconds, for every method there is."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,23 +9,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from empirical.comparison import mean_interval
+from empirical.landscape import upper_median
 from headcount.figures import style
 
+LARGE = "large marker: fewest heads for everything, median"
 WIDTH = 7.2
 """Inches: two columns of a paper."""
 SETTING = ("vocab_size", "seq_len", "embed_dim", "num_associations")
 COLUMNS = ("kind", "name", "num_heads", "held", "bits_per_effective_parameter", "seconds", "table_seed", "model_seed", *SETTING)
 BOUNDS: dict[str, dict[str, Any]] = {
     "corollary_1": {"label": "bound: Corollary 1, $Hd_h+d$", "color": style.BLUE, "linestyle": "-"},
-    "planar_count": {"label": "bound: planar, $d(H+1)$", "color": style.SKY_BLUE, "linestyle": "--"},
+    "planar_count": {"label": "bound: planar and scalar, $d(H+1)$", "color": style.SKY_BLUE, "linestyle": "--"},
     "threshold": {"label": "bound: threshold law, frozen heads", "color": style.ORANGE, "linestyle": "-."},
     "U0": {"label": "ceiling U0: all sequences, $N^2$", "color": style.BLACK, "linestyle": "-"},
-    "U1": {"label": "ceiling U1: 32-bit weights", "color": style.GREY, "linestyle": "-"},
-    "U2": {"label": "ceiling U2: frozen heads", "color": style.GREY, "linestyle": "--"},
-    "U3": {"label": "ceiling U3: frozen attention", "color": style.GREY, "linestyle": "-."},
+    "U1": {"label": "ceiling U1: 64-bit weights", "color": style.GREY, "linestyle": "-"},
+    "U2": {"label": "ceiling U2: heads frozen before labels", "color": style.GREY, "linestyle": "--"},
+    "U3": {"label": "ceiling U3: attention frozen before labels", "color": style.GREY, "linestyle": "-."},
     "U4": {"label": "ceiling U4: hard attention", "color": style.GREY, "linestyle": ":"},
 }
 MODELS: dict[str, dict[str, Any]] = {
@@ -51,8 +55,9 @@ def draw(table: pd.DataFrame, png: Path, pdf: Path) -> None:
 def figure(table: pd.DataFrame) -> Figure:
     """Three panels over the number of heads: associations held, bits per effective parameter, seconds.
 
-    Every built or solved model is a small marker, one per label table; where all is held, the median number of heads is a large
-    one. Trained models are a mean with its 95% Student interval over models. Bounds and ceilings are curves.
+    Every built or solved model is a small marker, one per label table; a large one is the median over tables of the fewest heads
+    that held everything, where it exists. Trained models are a mean with its 95% Student interval over models that did not
+    diverge. Bounds and ceilings are curves.
 
     Args:
         table: rows of `empirical.landscape.landscape`, of one setting (N, S, d, T0).
@@ -64,7 +69,7 @@ def figure(table: pd.DataFrame) -> Figure:
     with style.styled():
         made = Figure(figsize=(WIDTH, 6.6), layout="constrained")
         panels = made.subplot_mosaic([["held", "held"], ["bits", "seconds"]], height_ratios=[1.45, 1.0])
-        _bounds(panels["held"], table)
+        _bounds(panels["held"], table, _top(setting))
         for name, column in (("held", "held"), ("bits", "bits_per_effective_parameter"), ("seconds", "seconds")):
             for found in _methods(table):
                 _models(panels[name], table[table["name"].eq(found) & table["kind"].ne("bound")], column)
@@ -72,6 +77,8 @@ def figure(table: pd.DataFrame) -> Figure:
         handles, labels = panels["held"].get_legend_handles_labels()
         place = {label: number for number, label in enumerate(_label_order())}
         order = sorted(range(len(labels)), key=lambda number: place.get(labels[number].split("\u2009")[0], len(place)))
+        large = Line2D([], [], linestyle="none", marker="o", color="white", markeredgecolor=style.BLACK, markersize=7.5)
+        handles, labels, order = [*handles, large], [*labels, LARGE], [*order, len(labels)]
         title = ", ".join(f"${symbol}={setting[name]}$" for symbol, name in zip(("N", "S", "d"), SETTING, strict=False))
         made.legend([handles[n] for n in order], [labels[n] for n in order], loc="outside lower center", ncols=3,
                     title=f"{title}, {setting['num_associations']:,} associations with random labels", handlelength=2.4,
@@ -89,15 +96,21 @@ def _methods(table: pd.DataFrame) -> Sequence[str]:
     return [name for name in MODELS if name in present] + sorted(present - set(MODELS))
 
 
-def _bounds(axes: Axes, table: pd.DataFrame) -> None:
+def _top(setting: dict[str, int]) -> float:
+    return 4.0 * setting["num_associations"]
+
+
+def _bounds(axes: Axes, table: pd.DataFrame, top: float) -> None:
+    """Curves, but for those that lie above the panel everywhere."""
     for name, look in BOUNDS.items():
         rows = table[table["kind"].eq("bound") & table["name"].eq(name)].sort_values("num_heads")
-        if len(rows):
+        if len(rows) and float(rows["held"].min()) < top:
             axes.plot(rows["num_heads"].astype(float), rows["held"].astype(float), linewidth=1.0, gid=name, zorder=2, **look)
 
 
 def _models(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    rows = rows[rows[column].notna() & rows["num_heads"].gt(0) & rows[column].gt(0)]
+    asked = rows["table_seed"].nunique()
+    rows = rows[rows[column].notna() & rows["num_heads"].gt(0)]
     if not len(rows):
         return
     name = str(rows["name"].iloc[0])
@@ -106,14 +119,15 @@ def _models(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     if rows["kind"].iloc[0] == "trained":
         _band(axes, rows, column, look)
         return
-    axes.plot(heads, values, linestyle="none", marker=look["marker"], color=look["color"], markersize=3.5, alpha=0.75,
+    size = 6.0 if name == "solver" else 3.5
+    axes.plot(heads, values, linestyle="none", marker=look["marker"], color=look["color"], markersize=size, alpha=0.75,
               markeredgewidth=0.3, markeredgecolor=style.BLACK, label=look["label"], gid=name, zorder=4)
     whole = rows[rows["held"] == rows["num_associations"]]
     fewest = whole.groupby("table_seed")["num_heads"].min().astype(float)
-    if len(fewest) and len(fewest) * 2 > rows["table_seed"].nunique():
-        middle = float(np.sort(fewest)[len(fewest) // 2])
+    middle = upper_median(fewest.tolist(), asked)
+    if not math.isnan(middle):
         at = whole[whole["num_heads"].astype(float) == middle][column].astype(float).median()
-        axes.plot([middle], [at], marker=look["marker"], color=look["color"], markersize=9.0 if name == "solver" else 7.0,
+        axes.plot([middle], [at], marker=look["marker"], color=look["color"], markersize=11.0 if name == "solver" else 7.5,
                   linestyle="none", gid=f"{name} everything", zorder=6, markeredgecolor=style.BLACK, markeredgewidth=0.5)
 
 
@@ -127,7 +141,6 @@ def _band(axes: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> 
 
 
 def _finish(panels: dict[str, Axes], setting: dict[str, int], table: pd.DataFrame) -> None:
-    total = setting["num_associations"]
     most = float(table.loc[table["kind"].ne("bound"), "num_heads"].astype(float).max())
     for axes in panels.values():
         axes.set_xscale("log")
@@ -137,7 +150,7 @@ def _finish(panels: dict[str, Axes], setting: dict[str, int], table: pd.DataFram
         axes.xaxis.set_minor_formatter(NullFormatter())
     held = panels["held"]
     held.set_yscale("log")
-    held.set_ylim(max(1.0, 0.5 * setting["embed_dim"]), 4.0 * total)
+    held.set_ylim(max(1.0, 0.5 * setting["embed_dim"]), _top(setting))
     held.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     held.set_ylabel("associations held")
     panels["bits"].set_ylabel("bits per effective parameter")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from constructions import Construction, certify, staircase
-from constructions._block_margin import MarginProblem
+from constructions._block_margin import MarginProblem, Refusal
 from constructions._block_order import SHARPNESS
 from constructions._block_search import Choice, first_choice, walk_choice
 from constructions._block_walk import Staircase
@@ -250,6 +250,36 @@ def test_least_map_meets_the_optimality_conditions_and_a_refusal_is_a_proof(
         assert problem.refusal.excess > 0
         box = bound / (2 * dim) ** 0.5
         assert best_margin(features, offsets, walls, labels, box) < 1.0
+
+
+def exact_excess_is_positive(code: np.ndarray, labels: np.ndarray, features: np.ndarray, proof: Refusal) -> bool:
+    """Whether the multipliers prove it, in rationals; offsets are 0 and all walls of length 1, so that roots are not needed."""
+    exact = np.vectorize(Fraction)
+    weights = exact(proof.multipliers)
+    walls = exact(code[labels[proof.places]]) - exact(code[proof.rivals])
+    total = (walls * weights[:, None]).T @ exact(features[proof.places])
+    return bool(sum(weights) ** 2 > Fraction(proof.bound) ** 2 * (total**2).sum())
+
+
+def test_a_refusal_within_rounding_is_no_proof() -> None:
+    code = np.array([[0.5], [-0.5]])
+    near = counted = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        features, labels = rng.standard_normal((1, 3)), np.zeros(1, dtype=np.int64)
+        problem = MarginProblem(code)
+        # The least map is f / |f|^2: at a bound of 1 / |f| it is neither certainly possible nor certainly impossible.
+        bound = float(1 / np.linalg.norm(features))
+        for steps in (-10, -1, 0, 1, 1000):
+            problem.load(features, labels, np.zeros((1, 1)), bound * (1 - steps * 2.0**-52))
+            problem._refuse(np.array([[0, 1]]), rng.uniform(0.5, 2, 1))
+            proof = problem.refusal
+            assert proof is not None
+            if proof.excess > 0:
+                assert exact_excess_is_positive(code, labels, features, proof)
+            near += abs(steps) <= 1 and proof.excess > 0
+            counted += steps == 1000 and proof.excess > 0
+    assert near == 0 and counted == 300
 
 
 def test_every_head_sees_its_block_and_all_later_ones_and_nothing_earlier() -> None:

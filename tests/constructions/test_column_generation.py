@@ -210,9 +210,24 @@ def test_the_last_program_is_bracketed() -> None:
     matrix = heads.matrix(heads.columns)
     margin = widest_margin(matrix, heads.readout.weights)
     assert np.abs(margin.weights).max() <= 1
-    assert margin.reached == (matrix @ margin.weights).min() > 0
-    assert margin.reached >= heads.readout.margin / BOX
+    assert 0 < margin.reached <= (matrix @ margin.weights).min() <= margin.reached * (1 + 1e-12)
+    assert margin.reached >= heads.readout.margin / BOX * (1 - 1e-12)
     assert 0 <= margin.ceiling - margin.reached <= 1e-6 * margin.ceiling
+
+
+def test_both_sides_of_the_widest_margin_are_rounded_outwards() -> None:
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        rows, columns = rng.integers(1, 7), rng.integers(1, 6)
+        matrix = rng.standard_normal((rows, columns)) * 10.0 ** rng.uniform(-3, 4)
+        if seed % 2:  # a square system with all margins equal at the optimum: both sides meet
+            matrix = np.abs(matrix)
+        margin = widest_margin(matrix, rng.standard_normal(columns))
+        exact = [[Fraction(entry) for entry in row] for row in matrix.tolist()]
+        weights = [Fraction(weight) for weight in margin.weights.tolist()]
+        least = min(sum((a * w for a, w in zip(row, weights, strict=True)), Fraction(0)) for row in exact)
+        assert Fraction(margin.reached) <= least <= Fraction(margin.ceiling)
+        assert margin.ceiling - margin.reached <= 1e-6 * np.abs(matrix).max()
 
 
 def test_facets_imply_all_other_inequalities() -> None:

@@ -70,35 +70,45 @@ def test_the_bracket_holds_the_optimum_of_the_plain_programme(
         assert (found.decision == "feasible") == (found.lower > 0)
 
 
+def exact_bounds(
+    features: np.ndarray, labels: np.ndarray, code: np.ndarray, offsets: np.ndarray | None, maps: np.ndarray, weights: np.ndarray
+) -> tuple[Fraction, Fraction]:
+    """Least margin of W and the bound of the dual weights, in rationals."""
+    f, u, w, lam = ([[Fraction(x) for x in row] for row in array.tolist()] for array in (features, code, maps, weights))
+    rank, size = maps.shape
+    least, level = None, Fraction(0)
+    pull = [[Fraction(0)] * size for _ in range(rank)]
+    for other, place in product(range(len(code)), range(len(labels))):
+        label = int(labels[place])
+        if other == label:
+            assert lam[other][place] == 0
+            continue
+        difference = [u[label][a] - u[other][a] for a in range(rank)]
+        offset = Fraction(0) if offsets is None else Fraction(float(offsets[other, place]))
+        margin = offset + sum((difference[a] * w[a][k] * f[k][place] for a in range(rank) for k in range(size)), Fraction(0))
+        least = margin if least is None else min(least, margin)
+        level += lam[other][place] * offset
+        for a, k in product(range(rank), range(size)):
+            pull[a][k] += lam[other][place] * difference[a] * f[k][place]
+    total = sum(map(sum, lam))
+    assert least is not None and total > 0
+    return least, (level + sum(abs(x) for row in pull for x in row)) / total
+
+
+def no_more(value: float, exact: Fraction) -> bool:
+    """value <= exact, for infinite values too."""
+    return value == -np.inf or (value != np.inf and Fraction(value) <= exact)
+
+
 @given(**SIZES)
 @settings(max_examples=20)
 def test_both_certificates_in_exact_arithmetic(seed: int, classes: int, rank: int, size: int, count: int) -> None:
     features, labels, code = drawn(seed, classes, rank, size, count)
     offsets = np.random.default_rng(seed + 1).standard_normal((classes, count))
     found = max_margin(features, labels, code, offsets)
-    exact_f = [[Fraction(x) for x in row] for row in features.tolist()]
-    exact_u = [[Fraction(x) for x in row] for row in code.tolist()]
-    maps = [[Fraction(x) for x in row] for row in found.maps.tolist()]
-    weights = [[Fraction(x) for x in row] for row in found.weights.tolist()]
-    least, level = None, Fraction(0)
-    pull = [[Fraction(0)] * size for _ in range(rank)]
-    for other, place in product(range(classes), range(count)):
-        label = int(labels[place])
-        if other == label:
-            assert weights[other][place] == 0
-            continue
-        difference = [exact_u[label][a] - exact_u[other][a] for a in range(rank)]
-        margin = Fraction(offsets[other, place]) + sum(
-            (difference[a] * maps[a][k] * exact_f[k][place] for a in range(rank) for k in range(size)), Fraction(0)
-        )
-        least = margin if least is None else min(least, margin)
-        level += weights[other][place] * Fraction(offsets[other, place])
-        for a, k in product(range(rank), range(size)):
-            pull[a][k] += weights[other][place] * difference[a] * exact_f[k][place]
-    total = sum(map(sum, weights))
-    assert least is not None and total > 0
+    least, least_upper = exact_bounds(features, labels, code, offsets, found.maps, found.weights)
     assert found.lower <= least
-    assert (level + sum(abs(x) for row in pull for x in row)) / total <= found.upper
+    assert least_upper <= found.upper
 
 
 @pytest.mark.parametrize("solver", ["lp", "newton"])
@@ -129,6 +139,124 @@ def test_nothing_feasible_is_proved_infeasible() -> None:
         assert not bounds.proves_infeasible(problem, weights)
         wrong = max_margin(features, np.roll(labels, 1), code)
         assert not bounds.proves_infeasible(problem, np.where(problem.others, wrong.weights, 0.0))
+
+
+@given(
+    **SIZES | {"classes": st.integers(2, 4), "size": st.integers(1, 4), "count": st.integers(1, 8)},
+    of_features=st.integers(-1000, 1000),
+    of_code=st.integers(-1000, 1000),
+    of_offsets=st.none() | st.integers(-1070, 1000),
+    fall=st.sampled_from([0, 30, 900, 1060]),
+    newton=st.booleans(),
+)
+@example(seed=0, classes=3, rank=2, size=3, count=6, of_features=-1072, of_code=996, of_offsets=None, fall=0, newton=False)
+@example(seed=0, classes=3, rank=2, size=3, count=6, of_features=996, of_code=-1063, of_offsets=None, fall=0, newton=True)
+@example(seed=1, classes=3, rank=2, size=3, count=6, of_features=1000, of_code=1000, of_offsets=None, fall=0, newton=True)
+@example(seed=1, classes=3, rank=2, size=3, count=6, of_features=-1000, of_code=-1000, of_offsets=1000, fall=0, newton=False)
+@example(seed=0, classes=2, rank=1, size=2, count=2, of_features=0, of_code=0, of_offsets=18, fall=1060, newton=False)
+@example(seed=2, classes=3, rank=2, size=3, count=6, of_features=1000, of_code=0, of_offsets=None, fall=2060, newton=False)
+@settings(max_examples=60)
+def test_brackets_are_true_at_every_scale(
+    seed: int, classes: int, rank: int, size: int, count: int, of_features: int, of_code: int, of_offsets: int | None,
+    fall: int, newton: bool,
+) -> None:  # fmt: skip
+    features, labels, code = drawn(seed, classes, rank, size, count)
+    falls = np.random.default_rng(seed + 1).integers(0, fall + 1, size=features.shape)
+    features, code = np.ldexp(features, of_features - falls), np.ldexp(code, of_code)
+    offsets = None
+    if of_offsets is not None:
+        offsets = np.ldexp(np.random.default_rng(seed + 2).standard_normal((classes, count)), of_offsets)
+    found = max_margin(features, labels, code, offsets, solver="newton" if newton and offsets is None else "auto")
+    least, least_upper = exact_bounds(features, labels, code, offsets, found.maps, found.weights)
+    assert np.abs(found.maps).max() <= 1
+    assert no_more(found.lower, least if offsets is not None else max(least, Fraction(0)))
+    assert no_more(float(found.per_sequence.min()), least)
+    assert no_more(-found.upper, -least)
+    assert found.proved_infeasible or no_more(-found.upper, -least_upper)
+    if least > 0:
+        assert not found.proved_infeasible
+    if fall == 0 and offsets is None and abs(of_features + of_code) < 900:
+        plain = max_margin(*drawn(seed, classes, rank, size, count), solver="newton" if newton else "auto")
+        if plain.lower > 1e-9 or plain.proved_infeasible:
+            assert found.decision == plain.decision and found.proved_infeasible == plain.proved_infeasible
+
+
+@given(
+    **SIZES | {"count": st.integers(1, 10)}, of_features=st.integers(-1000, 1000), of_code=st.integers(-1000, 1000),
+    tilt=st.integers(0, 40),
+)  # fmt: skip
+@example(seed=0, classes=2, rank=1, size=1, count=3, of_features=-533, of_code=0, tilt=0)
+@example(seed=0, classes=2, rank=1, size=2, count=8, of_features=-536, of_code=0, tilt=4)
+@settings(max_examples=40)
+def test_what_a_map_solves_is_never_proved_infeasible(
+    seed: int, classes: int, rank: int, size: int, count: int, of_features: int, of_code: int, tilt: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    true = rng.standard_normal((rank, size))
+    features, code = rng.standard_normal((size, count)), rng.standard_normal((classes, rank))
+    features[0] = np.ldexp(features[0], -tilt)  # thin cones: small margins
+    labels = (code @ (true @ features)).argmax(axis=0)
+    features, code = np.ldexp(features, of_features), np.ldexp(code, of_code)
+    none = np.where(np.arange(classes)[:, None] == labels, 0.0, 1.0)
+    if exact_bounds(features, labels, code, None, true, none)[0] <= 0:
+        return
+    for solver in ("lp", "newton"):
+        found = max_margin(features, labels, code, solver=solver)
+        assert not found.proved_infeasible
+    problem = MarginProblem(features, labels, code)
+    with np.errstate(all="ignore"):  # not rescaled: overflow and underflow may only lose the proof
+        assert not bounds.proves_infeasible(problem, np.where(problem.others, found.weights, 0.0))
+        assert not bounds.proves_infeasible(problem, np.where(problem.others, rng.random(problem.others.shape), 0.0))
+
+
+def test_subnormal_grams_prove_nothing() -> None:
+    # Every feature is positive, W = 1 reads all of them out; their squares are rounded to multiples of 2^-1074.
+    labels, code = np.zeros(3, dtype=np.int64), np.array([[0.5], [-0.5]])
+    for size in (8.55976892522636e-161, 3e-162, 1e-310):
+        features = np.full((1, 3), size)
+        for solver in ("lp", "newton"):
+            found = max_margin(features, labels, code, solver=solver)
+            assert found.decision == "feasible" and 0 < found.lower <= size <= found.upper
+            assert found.gap <= 1e-8 * size + 2.0**-1073
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        features = np.round(generator.uniform(0, 9, (2, 6))) * 10 ** generator.uniform(-163, -160.5)
+        problem = MarginProblem(features, np.zeros(6, dtype=np.int64), code)
+        assert not bounds.proves_infeasible(problem, np.stack([np.zeros(6), generator.uniform(0.2, 1, 6)]))
+
+
+@pytest.mark.parametrize(("of_features", "of_code"), [(1e-323, 1e300), (1e-310, 1e305), (1e-170, 1e160), (1e300, 1e-320)])
+def test_amplified_underflow_is_in_the_bounds(of_features: float, of_code: float) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        features, code = rng.standard_normal((3, 6)) * of_features * 3, rng.standard_normal((3, 2)) * of_code
+        labels, maps = rng.integers(0, 3, 6), rng.uniform(-1, 1, (2, 3))
+        problem = MarginProblem(features, labels, code)
+        weights = np.where(problem.others, rng.uniform(0, 1, (3, 6)), 0.0)
+        least, least_upper = exact_bounds(features, labels, code, None, maps, weights)
+        assert no_more(bounds.lower_bound(problem, maps)[0], least)
+        assert no_more(-bounds.upper_bound(problem, weights), -least_upper)
+
+
+def test_ends_that_float64_cannot_hold_are_rounded_outwards() -> None:
+    labels, code = np.zeros(2, dtype=np.int64), np.array([[0.5], [-0.5]])
+    tiny = max_margin(np.full((1, 2), 1e-200), labels, np.ldexp(code, -600))
+    assert (tiny.lower, tiny.upper, tiny.proved_infeasible) == (0.0, 2.0**-1074, False)
+    assert tiny.decision == "undecided"
+    huge = max_margin(np.full((1, 2), 1e200), labels, np.ldexp(code, 600))
+    assert (huge.lower, huge.upper, huge.decision) == (np.finfo(np.float64).max, np.inf, "feasible")
+    opposite = max_margin(np.array([[1e-200, -1e-200]]), labels, np.ldexp(code, -600))
+    assert opposite.proved_infeasible and opposite.upper == 0
+
+
+def test_a_start_is_rescaled_with_the_problem() -> None:
+    features, labels, _ = drawn(0, 10, 2, 38, 40)
+    code = circle_code(10)
+    solved = max_margin(features, labels, code, solver="newton")
+    start = solved.maps / solved.lower  # margins of 1: nothing left to do
+    for exponent in (0, 300, -300):
+        found = max_margin(np.ldexp(features, exponent), labels, code, solver="newton", start=np.ldexp(start, -exponent))
+        assert found.steps == 0 and found.decision == "feasible"
 
 
 def test_a_residual_too_large_to_repair_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

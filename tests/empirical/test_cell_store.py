@@ -48,6 +48,14 @@ def test_a_file_of_another_specification_under_this_name_is_no_result(tmp_path: 
     assert store.get(SPEC) is None
 
 
+def test_a_number_changed_by_hand_is_no_result(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    store.put(SPEC, [{"held": 4}])
+    path = store.path(SPEC)
+    path.write_text(path.read_text().replace('"held": 4', '"held": 9999'))
+    assert store.get(SPEC) is None
+
+
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     store = CellStore(tmp_path)
     with pytest.raises(TypeError):

@@ -126,7 +126,29 @@ def test_heads_for_everything_are_a_median_that_counts_failures() -> None:
     assert found.loc["readout", ["heads", "least", "most", "reached", "tried"]].tolist() == [8, 7, 9, 3, 3]
     assert found.loc["solver", ["heads", "least", "most", "reached", "tried", "most_tried"]].tolist() == [5, 4, 5, 2, 3, 5]
     assert math.isnan(found.loc["adam", "heads"])
-    assert found.loc["adam", ["reached", "tried"]].tolist() == [1, 3]
+    assert found.loc["adam", ["reached", "tried", "most_tried"]].tolist() == [1, 3, 9]
+    assert found.loc["solver", "grid"] == "3, 4, 5" and found.loc["readout", "grid"] == ""
+
+
+def test_what_was_tried_is_what_was_tried_where_it_failed() -> None:
+    rows = [
+        {"kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "table_seed": table}
+        for table, heads, held in ((0, 24, 16), (0, 31, 16), (1, 20, 15), (2, 20, 14))
+    ]
+    found = headline(landscape_table(rows)).iloc[0]
+    assert math.isnan(found["heads"]) and found["most_tried"] == 20
+
+
+def test_a_method_that_excludes_the_shape_says_so_and_stops_nothing(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if spec["method"] == "bubeck":
+            raise ValueError("num_heads = 1: too few weights")
+        return work(spec)
+
+    monkeypatch.setattr(module, "run_cell", picky)
+    found = landscape(SPEC, budget_seconds=1e9)
+    assert {(cell.method, why) for cell, why in found.refused} == {("bubeck", "num_heads = 1: too few weights")}
+    assert "bubeck" not in set(found.table["name"]) and "planar" in set(found.table["name"])
 
 
 def test_a_record_replaces_only_its_own_specifications(work: Work, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headcount.claims.claim import Effort, Verdict
+from headcount.claims.claim import Effort, Kind, Verdict
 from headcount.claims.dana2025 import _threshold_checks as checks
 from headcount.claims.dana2025.thresholds import CLAIMS
 from headcount.claims.run import verify
@@ -30,6 +30,25 @@ def test_a_law_that_is_off_by_a_third_is_refuted_at_quick_effort() -> None:
         claim = BY_NAME[name]
         wrong = replace(claim, formula=lambda *given, formula=claim.formula, factor=factor: factor * formula(*given))
         assert verify(wrong, Effort.QUICK).verdict is Verdict.REFUTED
+
+
+def test_a_row_in_the_hull_refutes_the_formula_for_any_code() -> None:
+    """Half of all tables of T sequences avoid one label of ten while 0.9^T >= 1/2: up to 6, where r m / codim says 59."""
+    found = verify(BY_NAME["threshold-any-code"], Effort.QUICK)
+    stretched, hull = (piece.interval for piece in found.evidence)
+    assert stretched is not None and hull is not None
+    assert not stretched.agrees(Kind.ASYMPTOTIC) and not hull.agrees(Kind.ASYMPTOTIC)
+    assert hull.low < 6.5 < hull.high < 40
+    assert hull.predicted == pytest.approx(80 / (0.9 * (1.5 - 2 / 9) + 0.1 * 2))
+
+
+def test_below_the_ceiling_has_no_room_outside_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "BELOW_FEATURES", (1, *checks.BELOW_FEATURES))
+    found = verify(BY_NAME["threshold-below-ceiling"], Effort.QUICK)
+    assert found.verdict is Verdict.REFUTED
+    case = found.evidence[0].counterexample
+    assert case is not None and case.description == "N = 3, r = 2, m = 1"
+    assert (case.value, case.formula) == (pytest.approx(2.4), 2)
 
 
 def test_a_critical_number_does_not_depend_on_guess_or_basis() -> None:

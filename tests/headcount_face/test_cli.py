@@ -280,7 +280,7 @@ def test_too_few_heads_is_a_result_not_an_error(folder: Path) -> None:
     result = run("build", "good.csv", "--embed-dim", "2", "--head-dim", "2", "--num-heads", "1", "-o", "new.safetensors")
     assert result.exit_code == 0, result.output
     assert "4 of 6" in result.stdout and "not all fit" in result.stdout
-    found = re.search(r"not held +2: rows (\d), (\d) below the header", result.stdout)
+    found = re.search(r"not promised +2: rows (\d), (\d) below the header", result.stdout)
     assert found is not None
     task = AssociationTask.from_csv(folder / "good.csv")
     built = memorize(task, embed_dim=2, head_dim=2, num_heads=1)

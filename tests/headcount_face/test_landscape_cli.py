@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from typer.testing import CliRunner, Result
 
 from empirical import landscape as module
-from empirical.landscape import LandscapeSpec, landscape
+from empirical.landscape import LandscapeSpec, landscape, landscape_table
 from headcount._landscape import ratios
 from headcount.cli import app
 from headcount.figures.landscape import MODELS, figure
@@ -127,20 +127,35 @@ def test_the_figure_shows_every_row_where_it_is() -> None:
         else:
             expected = rows[["num_heads", "held"]].to_numpy(float)
             assert sorted(map(tuple, drawn[name])) == sorted(map(tuple, expected)), name
-    for name in table.loc[table["kind"].eq("bound"), "name"].unique():
-        assert name in drawn
+    bounds = table[table["kind"].eq("bound")].groupby("name")["held"].min()
+    assert {name for name in bounds.index if name in drawn} == set(bounds.index[bounds < held.get_ylim()[1]])
+    assert {"corollary_1", "planar_count", "threshold", "U0"} <= set(drawn)
     assert any(isinstance(part, PolyCollection) for part in held.collections)  # the interval of the trained models
     for axes in made.axes:
         assert axes.get_xlabel() and axes.get_ylabel()
     labels = [text.get_text() for text in made.legends[0].get_texts()]
     assert len(labels) == len(set(labels))
-    assert all(re.match("bound|ceiling|built|solved|trained", label) for label in labels)
+    assert all(re.match("bound|ceiling|built|solved|trained|large marker", label) for label in labels)
 
 
 def test_a_large_marker_is_the_median_over_tables() -> None:
     table = landscape(LandscapeSpec(4, 2, table_seeds=(0, 1, 2)), budget_seconds=1e9).table
     lines = {line.get_gid(): line.get_xydata() for line in figure(table).axes[0].get_lines()}
     assert lines["readout everything"].tolist() == [[7.0, 16.0]]  # 6, 7 and 8 heads
+
+
+def test_tables_that_did_not_get_there_count_as_more_heads() -> None:
+    def rows(table: int, heads: int, held: int) -> dict[str, Any]:
+        return {
+            "kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "vocab_size": 4, "seq_len": 2,
+            "embed_dim": 2, "table_seed": table, "model_seed": 0, "seconds": 1.0, "bits_per_effective_parameter": 1.0,
+        }  # fmt: skip
+
+    some = landscape_table([rows(0, 11, 16), rows(1, 12, 16), rows(2, 13, 16), rows(3, 13, 15), rows(4, 13, 15)])
+    lines = {line.get_gid(): line.get_xydata() for line in figure(some).axes[0].get_lines()}
+    assert lines["solver everything"].tolist() == [[13.0, 16.0]]
+    few = landscape_table([rows(0, 11, 16), rows(1, 12, 16), rows(2, 13, 15), rows(3, 13, 15), rows(4, 12, 15)])
+    assert "solver everything" not in {line.get_gid() for line in figure(few).axes[0].get_lines()}
 
 
 def test_a_table_that_is_no_landscape_is_refused() -> None:
@@ -160,5 +175,8 @@ def test_ratios_name_the_best_of_each_kind() -> None:
     built = [row("built", "a", 30, 30), row("built", "b", 24, 30)]
     reached = pd.DataFrame([*built, row("solved", "s", 11, 13), row("trained", "t", 44, 60)])
     assert ratios(reached) == ["built / trained: b 24 heads / Adam 44 = 0.55", "solved / trained: s 11 heads / Adam 44 = 0.25"]
+    assert ratios(reached.iloc[:0]) == []
     never = pd.DataFrame([row("solved", "s", 20, 31), row("trained", "t", float("nan"), 60)])
-    assert ratios(never) == ["solved / trained: s 20 heads; Adam does not hold everything with 60: ratio below 0.33"]
+    assert ratios(never) == [
+        "solved / trained: s 20 heads; Adam with 60 holds everything in fewer than half of its models: ratio below 0.33"
+    ]

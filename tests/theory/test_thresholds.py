@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import ConvexHull
 
+from constructions.readout import max_margin
 from theory import thresholds
 from theory.ceilings import readout_ceiling, trained_readout_ceiling
 from theory.encoders import circle_code, low_coherence_code
 from theory.memorization import corollary_1_associations
-from theory.thresholds import Estimate, codim, heads_for_threshold, num_features, spanned, threshold_associations, threshold_ratio
+from theory.thresholds import (
+    Estimate,
+    Law,
+    codim,
+    heads_for_threshold,
+    num_features,
+    spanned,
+    threshold_associations,
+    threshold_ratio,
+)
 
 
 def simplex(vocab_size: int) -> np.ndarray:
@@ -32,11 +43,66 @@ def test_two_tokens_are_covers_count() -> None:
         assert threshold_associations(40, code).value == 80
 
 
-def test_a_token_between_others_on_a_line_is_never_the_argmax() -> None:
+INSIDE = {
+    "on a line": (np.array([[0.0], [1.0], [2.0]]), 1),
+    "centre of a circle": (np.concatenate([circle_code(9), np.zeros((1, 2))]), 9),
+    "on an edge": (np.array([[0.1, 0.3], [0.7, -0.2], [0.1 * 0.3 + 0.7 * 0.7, 0.3 * 0.3 - 0.2 * 0.7], [3.0, 2.0]]), 2),
+    "met twice": (np.array([[1.0, 0.2], [0.0, 1.0], [-1.0, -1.0], [0.0, 1.0]]), 1),
+    "centre of a simplex": (np.concatenate([simplex(5), np.zeros((1, 4))]), 5),
+}
+
+
+@pytest.mark.parametrize("law", ["saddle", "isotropic"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_row_that_is_never_the_strict_argmax_leaves_no_threshold(name: str, law: Law) -> None:
+    code, row = INSIDE[name]
+    found = threshold_ratio(code, law=law)
+    assert (found.value, found.standard_error) == (0.0, 0.0)
+    assert found.source.startswith(f"row {row} of the code is no vertex")
+    assert threshold_associations(40, code, law=law).value == 0
+    with pytest.raises(ValueError, match=f"ratio = 0.0 .row {row} of the code"):
+        heads_for_threshold(10, 8, 8, found)
+
+
+@pytest.mark.parametrize("name", ["on a line", "centre of a circle", "on an edge"])
+def test_such_a_row_only_counts_if_it_is_a_label(name: str) -> None:
+    code, row = INSIDE[name]
+    weights = np.ones(len(code))
+    weights[row] = 0.0
+    with_row = threshold_ratio(code, label_weights=weights)
+    alone = threshold_ratio(np.delete(code, row, axis=0))
+    # Two searches for a saddle, each with noise of about one per cent.
+    assert abs(with_row.value - alone.value) < 4.5 * (with_row.standard_error + alone.standard_error) + 0.02 * alone.value
+
+
+def test_no_map_finds_a_strict_argmax_in_the_hull_whatever_the_number_of_features() -> None:
+    code, row = INSIDE["centre of a circle"]
+    features, labels = np.random.default_rng(0).standard_normal((40, 4)), np.array([0, 4, 7, 2])
+    assert max_margin(features, labels, code, solver="lp", decide_only=True).decision == "feasible"
+    labels[2] = row
+    assert max_margin(features, labels, code, solver="lp", decide_only=True).decision != "feasible"
+
+
+@given(seed=st.integers(0, 10**6), vocab_size=st.integers(6, 24), dim=st.integers(2, 4), spread=st.floats(0, 5))
+@settings(max_examples=60)
+def test_vertices_are_those_of_the_hull(seed: int, vocab_size: int, dim: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    code = rng.standard_normal((vocab_size, dim))
+    vertices = ConvexHull(code).vertices.tolist()
+    rows = spanned(code * np.exp(rng.uniform(-spread, spread, dim)))  # which leaves the vertices what they are
+    strict = [row for row in range(vocab_size) if thresholds._never_strict(rows, np.eye(vocab_size)[row]) is None]
+    assert strict == sorted(vertices)
+
+
+@pytest.mark.parametrize("vocab_size", [9, 200, 1500])
+def test_every_token_of_a_circle_is_a_vertex(vocab_size: int) -> None:
+    stretched = circle_code(vocab_size) @ np.array([[100.0, 30.0], [0.0, 0.1]])
+    for code in (circle_code(vocab_size), stretched):
+        assert thresholds._never_strict(spanned(code), np.ones(vocab_size)) is None
+
+
+def test_rows_inside_the_hull_cost_all_dimensions_on_average_but_that_is_no_threshold() -> None:
     assert codim(np.array([[0.0], [1.0], [2.0]])).value == pytest.approx((0.5 + 1 + 0.5) / 3)
-
-
-def test_tokens_inside_the_hull_cost_everything() -> None:
     code = np.concatenate([circle_code(4), np.zeros((1, 2))])
     assert codim(code).value == pytest.approx((4 * 1.0 + 2.0) / 5)
 
@@ -123,7 +189,7 @@ def test_sheets_of_numbers() -> None:
 @given(vocab_size=st.integers(3, 40), dim=st.integers(2, 8), narrow=st.integers(0, 6), heads=st.integers(0, 12))
 @settings(max_examples=60)
 def test_the_chain_of_bounds(vocab_size: int, dim: int, narrow: int, heads: int) -> None:
-    """H r + d <= d (H + 1) <= threshold <= ceiling of a readout <= ceiling with trained values, for N >= 3 and d_h >= 2."""
+    """H r + d <= d (H + 1) <= threshold <= ceiling of a readout <= ceiling with trained values: N >= 3, d_h >= 2, m >= 2."""
     head_dim = max(2, dim - narrow)
     features = num_features(dim, head_dim, heads, "solved")
     threshold = threshold_associations(features, circle_code(vocab_size)).value
@@ -131,6 +197,15 @@ def test_the_chain_of_bounds(vocab_size: int, dim: int, narrow: int, heads: int)
     widest = readout_ceiling(vocab_size, min(head_dim, vocab_size - 1), features)
     assert threshold <= readout_ceiling(vocab_size, 2, features) <= widest
     assert widest <= trained_readout_ceiling(vocab_size, dim, head_dim, heads, True)
+
+
+def test_the_chain_breaks_for_one_feature_and_three_tokens_only() -> None:
+    for vocab_size in (3, 4, 5, 8, 11):
+        for code in (circle_code(vocab_size), simplex(vocab_size)):
+            found = threshold_ratio(code)
+            below = found.value <= readout_ceiling(vocab_size, found.code_dim, 1)
+            assert below == (vocab_size > 3)
+            assert 2 * found.value <= readout_ceiling(vocab_size, found.code_dim, 2)
 
 
 def test_the_chain_breaks_for_two_tokens() -> None:

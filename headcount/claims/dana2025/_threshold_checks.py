@@ -17,6 +17,7 @@ from theory.thresholds import threshold_ratio
 
 NUM_FEATURES = 40
 ALLOWED = 0.05
+BELOW_FEATURES = (2, 3, 4, 5, 7, 10, 20, 40, 80, 6, 9, 15, 110, 30, 60, 210)
 Code = tuple[str, np.ndarray, tuple[int, int, int]]
 """In words, the rows, and draws per effort (0: not at that effort)."""
 
@@ -32,9 +33,13 @@ def _stretched(vocab_size: int) -> np.ndarray:
 
 
 def any_code(inquiry: Inquiry) -> list[Evidence]:
-    """r / codim as it stands, for a code whose readout is that of a simplex but whose cones are not."""
+    """r / codim as it stands: a code whose readout is a simplex's but whose cones are not, and one with a row in its hull."""
     words = "regular simplex of 6 tokens, two of its five directions stretched a hundredfold"
-    return [_measured(inquiry, (words, _stretched(6), (10, 40, 200)))]
+    codes: tuple[Code, ...] = (
+        (words, _stretched(6), (6, 40, 200)),
+        ("circle of 9 tokens and a tenth at its centre", np.vstack([circle_code(9), np.zeros((1, 2))]), (14, 60, 300)),
+    )
+    return _all_measured(inquiry, codes)
 
 
 def symmetric_codes(inquiry: Inquiry) -> list[Evidence]:
@@ -72,11 +77,9 @@ def _measured(inquiry: Inquiry, code: Code) -> Evidence:
     words, rows, draws = code
     count = draws[inquiry.effort.rank]
     predicted = float(inquiry.formula(NUM_FEATURES, rows))
-    # Where to look first: any guess gives the same numbers.
-    guess = NUM_FEATURES * threshold_ratio(rows, samples=200).value
-    numbers = [
-        critical_number(rows, NUM_FEATURES, guess, np.random.default_rng([inquiry.seed, place])) for place in range(count)
-    ]
+    # Where to look first: any guess gives the same numbers, if only twice the guess leaves room for all that is predicted.
+    guess = max(predicted / 2, NUM_FEATURES * threshold_ratio(rows, samples=200).value)
+    numbers = [critical_number(rows, NUM_FEATURES, guess, np.random.default_rng([inquiry.seed, place])) for place in range(count)]
     low, middle, high = median_interval(numbers)
     interval = Interval(
         f"{words}, m = {NUM_FEATURES}: associations at which half of all label tables are realizable",
@@ -105,7 +108,7 @@ def critical_number(code: np.ndarray, num_features: int, guess: float, rng: np.r
     here = round(guess)
     while low < here < high:
         low, high = (here, high) if fits(here) else (low, here)
-        here = here + step if low == here else here - step
+        here, step = here + step if low == here else here - step, 2 * step
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
@@ -122,30 +125,29 @@ def median_interval(numbers: Sequence[int]) -> tuple[float, float, float]:
 
 
 def below_the_ceiling(inquiry: Inquiry) -> Evidence:
-    """T* against the count of cells, on shapes with closed forms: circle (r = 2) and regular simplex."""
-    tally = Tally(inquiry)
-    for vocab_size, rank, dim, heads in _shapes(inquiry):
-        features = dim * (heads + 1)
-        code = circle_code(vocab_size) if rank == 2 else low_coherence_code(vocab_size, rank, 0)
-        found = threshold_ratio(code)
-        tally.see(
-            Case(
-                f"N = {vocab_size}, r = {rank}, m = d (H + 1) = {dim} * {heads + 1}",
-                features * found.value,
-                inquiry.formula(vocab_size, rank, features),
-                features * 4 * found.standard_error,
-            ),
-            size=vocab_size + features,
-        )
-    return tally.evidence(Method.PROPERTY, "N from 3 to 50, d from 2 to 10, up to 20 heads")
+    """T* against the count of cells: circle (r = 2), regular simplex (r = N - 1) and, with more effort, random codes between."""
+    tally, codes = Tally(inquiry), list(_below(inquiry))
+    for done, (vocab_size, rank, code) in enumerate(codes):
+        ratio = threshold_ratio(code)
+        for features in BELOW_FEATURES[: inquiry.pick(9, 13, 16)]:
+            tally.see(
+                Case(
+                    f"N = {vocab_size}, r = {rank}, m = {features}",
+                    features * ratio.value,
+                    inquiry.formula(vocab_size, rank, features),
+                    features * 4 * ratio.standard_error,
+                ),
+                size=vocab_size + features,
+            )
+        inquiry.report((done + 1) / len(codes))
+    most = BELOW_FEATURES[inquiry.pick(9, 13, 16) - 1]
+    return tally.evidence(Method.PROPERTY, f"N from 3 to 50, r from 2 to 10, m from 2 to {most}")
 
 
-def _shapes(inquiry: Inquiry) -> Iterator[tuple[int, int, int, int]]:
-    heads = (0, 1, 5, 20) if inquiry.effort.rank == 0 else (0, 1, 2, 3, 5, 10, 20)
-    for vocab_size in (3, 4, 5, 10, 20, 50):
-        for dim in (2, 3, 4, 5, 9, 10):
-            ranks = {2} | ({vocab_size - 1} if 2 <= vocab_size - 1 <= dim else set())
-            for rank in sorted(ranks):
-                for number in heads:
-                    yield vocab_size, rank, dim, number
-
+def _below(inquiry: Inquiry) -> Iterator[tuple[int, int, np.ndarray]]:
+    for vocab_size in (3, 4, 5, 6, 7, 8, 10, 11, 20, 50):
+        yield vocab_size, 2, circle_code(vocab_size)
+        if 4 <= vocab_size <= 11:
+            yield vocab_size, vocab_size - 1, low_coherence_code(vocab_size, vocab_size - 1, 0)
+    for vocab_size, rank in ((5, 3), (10, 3), (20, 5), (50, 10))[: inquiry.pick(0, 3, 4)]:
+        yield vocab_size, rank, _random(vocab_size, rank)
