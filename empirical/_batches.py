@@ -34,6 +34,12 @@ def rows_of_a_step(task: AssociationTask, settings: "TrainingSettings") -> int:
     return -(-min(task.num_associations, settings.batch_size) // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
+def draws(num_associations: int, settings: "TrainingSettings", seed: int) -> Int[np.ndarray, " draws"]:
+    """Which associations a call of `train` draws, with replacement: all that its models ever see."""
+    total = settings.batch_size * settings.num_batches
+    return np.random.default_rng([DRAWS_STREAM, seed]).integers(num_associations, size=total)
+
+
 class Batches:
     """The draws of a call, and the batches that the repetitions of one stack see in an epoch."""
 
@@ -42,8 +48,7 @@ class Batches:
     ) -> None:
         self.settings, self.device = settings, device
         self.num_associations = task.num_associations
-        total = settings.batch_size * settings.num_batches
-        self.draws = np.random.default_rng([DRAWS_STREAM, seed]).integers(task.num_associations, size=total)
+        self.draws = draws(task.num_associations, settings, seed)
         self.orders = {
             repetition: np.random.default_rng([ORDER_STREAM, seed, repetition]) for repetition in sorted(set(repetitions))
         }

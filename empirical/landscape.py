@@ -14,14 +14,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from constructions import readout
+from empirical._batches import draws
 from empirical._landscape_bounds import bound_rows
 from empirical._landscape_cells import run_cell
-from empirical._landscape_plan import Cell, LandscapeSpec, bound_heads, cell_name, cells
+from empirical._landscape_plan import TRAINING_SEED, Cell, LandscapeSpec, bound_heads, cell_name, cells
 from empirical.cell_store import CellStore, StoredCell, spec_text
 from empirical.comparison import ROW_COLUMNS, tidy
+from empirical.training import TrainingSettings
 from theory.shapes import AttentionShape
 from theory.tasks import AssociationTask
 from theory.thresholds import num_features
@@ -166,7 +169,8 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
         One row per kind and method: `heads` (upper median; NaN where it is a table or model that did not get there), `least`,
         `most`, `reached` and `tried` (tables or models), `most_tried` (largest number of heads tried wherever it did not get
         there), `grid` (the counts tried, where the method does not find its own), `heads_99` (as `heads` for 99% of the
-        associations, where there is a grid), `seconds` (median time of the models counted in `heads`), `origin` (computed,
+        associations, where there is a grid), `shown` and `heads_shown` (where trained: how many associations the draws of the
+        schedule contain, and `heads` for these), `seconds` (median time of the models counted in `heads`), `origin` (computed,
         stored, or both).
     """
     rows: list[dict[str, Any]] = []
@@ -177,6 +181,7 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
         first = _first_with(found, unit, 1.0)
         fewest, nearly = first["num_heads"].astype(float).tolist(), _first_with(found, unit, 0.99)
         most = found.groupby(unit)["num_heads"].max()
+        shown = num_shown(int(found["num_associations"].iloc[0])) if kind == "trained" else None
         grid = sorted({int(heads) for heads in found["num_heads"]}) if name in GRIDS else []
         origins = sorted(set(found["origin"].dropna()))
         rows.append({
@@ -184,7 +189,8 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
             "least": min(fewest, default=math.nan), "most": max(fewest, default=math.nan), "reached": len(fewest),
             "tried": tried, "most_tried": int((most.drop(first.index) if len(fewest) < tried else most).min()),
             "heads_99": upper_median(nearly["num_heads"].astype(float).tolist(), tried) if grid else math.nan,
-            "grid": ", ".join(map(str, grid)),
+            "grid": ", ".join(map(str, grid)), "shown": shown,
+            "heads_shown": upper_median(_first_with(found, unit, 1.0, shown)["num_heads"].astype(float).tolist(), tried),
             "seconds": float(first["seconds"].astype(float).median()) if fewest else math.nan,
             "origin": " and ".join(origins),
         })  # fmt: skip
@@ -193,9 +199,15 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _first_with(found: pd.DataFrame, unit: str, share: float) -> pd.DataFrame:
-    """Per table or model the row of fewest heads that held at least this share."""
-    enough = found[found["held"].astype(float) >= share * found["num_associations"].astype(float)]
+def num_shown(num_associations: int) -> int:
+    """How many of the associations a landscape's trained models ever see: the notebook's draws miss some of a large table."""
+    return len(np.unique(draws(num_associations, TrainingSettings.notebook(), TRAINING_SEED)))
+
+
+def _first_with(found: pd.DataFrame, unit: str, share: float, total: int | None = None) -> pd.DataFrame:
+    """Per table or model the row of fewest heads that held at least this share of the associations (or of `total`)."""
+    all_of_them = found["num_associations"].astype(float) if total is None else total
+    enough = found[found["held"].astype(float) >= share * all_of_them]
     return enough.sort_values("num_heads").groupby(unit).first()
 
 

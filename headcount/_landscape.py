@@ -122,6 +122,12 @@ def ratios(headline: pd.DataFrame) -> list[str]:
         else:
             few = f"Adam with {most} holds everything in fewer than half of its models"
             lines.append(f"{mine}; {few}: ratio below {found['heads'] / most:.2f}")
+            lines.extend(
+                f"  Adam holds the {row['shown']:,} that its draws contain with {row['heads_shown']:.0f} heads: "
+                f"{found['heads'] / row['heads_shown']:.2f}"
+                for row in rows
+                if row["kind"] == "trained" and not math.isnan(row["heads_shown"])
+            )
     return lines
 
 

@@ -130,6 +130,17 @@ def test_heads_for_everything_are_a_median_that_counts_failures() -> None:
     assert found.loc["solver", "grid"] == "3, 4, 5" and found.loc["readout", "grid"] == ""
 
 
+def test_associations_that_training_never_draws_are_counted() -> None:
+    shown = module.num_shown(2500)
+    assert 2480 < shown < 2500  # 16,384 draws: 3.6 of 2,500 missed on average
+    rows = [
+        {"kind": "trained", "name": "adam", "num_heads": heads, "held": held, "num_associations": 2500, "model_seed": 0}
+        for heads, held in ((31, 2460), (50, shown), (60, shown))
+    ]
+    found = headline(landscape_table(rows)).iloc[0]
+    assert math.isnan(found["heads"]) and found["heads_shown"] == 50 and found["shown"] == shown
+
+
 def test_what_was_tried_is_what_was_tried_where_it_failed() -> None:
     rows = [
         {"kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "table_seed": table}

@@ -147,8 +147,8 @@ def test_a_large_marker_is_the_median_over_tables() -> None:
 def test_tables_that_did_not_get_there_count_as_more_heads() -> None:
     def rows(table: int, heads: int, held: int) -> dict[str, Any]:
         return {
-            "kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "vocab_size": 4, "seq_len": 2,
-            "embed_dim": 2, "table_seed": table, "model_seed": 0, "seconds": 1.0, "bits_per_effective_parameter": 1.0,
+            "kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "vocab_size": 4,
+            "seq_len": 2, "embed_dim": 2, "table_seed": table, "model_seed": 0, "seconds": 1.0, "bits_per_effective_parameter": 1.0,
         }  # fmt: skip
 
     some = landscape_table([rows(0, 11, 16), rows(1, 12, 16), rows(2, 13, 16), rows(3, 13, 15), rows(4, 13, 15)])
@@ -170,7 +170,8 @@ def test_a_table_that_is_no_landscape_is_refused() -> None:
 
 def test_ratios_name_the_best_of_each_kind() -> None:
     def row(kind: str, name: str, heads: float, most: int) -> dict[str, Any]:
-        return {"kind": kind, "name": name, "heads": heads, "most_tried": most}
+        shown = {"shown": 99, "heads_shown": 50.0 if kind == "trained" else float("nan")}
+        return {"kind": kind, "name": name, "heads": heads, "most_tried": most, **shown}
 
     built = [row("built", "a", 30, 30), row("built", "b", 24, 30)]
     reached = pd.DataFrame([*built, row("solved", "s", 11, 13), row("trained", "t", 44, 60)])
@@ -178,5 +179,6 @@ def test_ratios_name_the_best_of_each_kind() -> None:
     assert ratios(reached.iloc[:0]) == []
     never = pd.DataFrame([row("solved", "s", 20, 31), row("trained", "t", float("nan"), 60)])
     assert ratios(never) == [
-        "solved / trained: s 20 heads; Adam with 60 holds everything in fewer than half of its models: ratio below 0.33"
+        "solved / trained: s 20 heads; Adam with 60 holds everything in fewer than half of its models: ratio below 0.33",
+        "  Adam holds the 99 that its draws contain with 50 heads: 0.40",
     ]
