@@ -251,8 +251,8 @@ class _Ranks:
         if task.seq_len == 1 and total > skip:
             raise ValueError(
                 "num_heads = None: no number of heads is enough, as one token leaves attention no choice: with targets given, "
-                f"at most min(d, K) + H min(d_h, S - 1) = min({self.dim}, {last}) + H * 0 = {skip} of the {total} associations can "
-                "be promised (method = 'readout' asks for less and may hold more)"
+                f"at most min(d, K) + H min(d_h, S - 1) = min({self.dim}, {last}) + H * 0 = {skip} of the {total} associations "
+                "can be promised (method = 'readout' asks for less and may hold more)"
             )
         low = repaired_heads(total, self.width, self.dim, last)  # below it the rank is too small on any sequences
         most = total - skip  # one more per head at least

@@ -148,7 +148,8 @@ def test_tables_that_did_not_get_there_count_as_more_heads() -> None:
     def rows(table: int, heads: int, held: int) -> dict[str, Any]:
         return {
             "kind": "solved", "name": "solver", "num_heads": heads, "held": held, "num_associations": 16, "vocab_size": 4,
-            "seq_len": 2, "embed_dim": 2, "table_seed": table, "model_seed": 0, "seconds": 1.0, "bits_per_effective_parameter": 1.0,
+            "seq_len": 2, "embed_dim": 2, "table_seed": table, "model_seed": 0, "seconds": 1.0,
+            "bits_per_effective_parameter": 1.0,
         }  # fmt: skip
 
     some = landscape_table([rows(0, 11, 16), rows(1, 12, 16), rows(2, 13, 16), rows(3, 13, 15), rows(4, 13, 15)])
