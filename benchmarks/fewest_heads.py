@@ -116,6 +116,9 @@ def show(path: Path) -> None:
         f"\nT0 log2 N = b P_eff(H*) with b = {bits.value:.2f} bits, 95% interval {bits.low:.2f} to {bits.high:.2f} over"
         f" {law.num_shapes} shapes ({law.num_tables} tables)"
     )
+    if law.slope is not None:
+        slope = law.slope
+        print(f"slope of log P_eff(H*) against log(T0 log2 N): {slope.value:.3f} [{slope.low:.3f}, {slope.high:.3f}]; 1 by the law")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from empirical.comparison import mean_interval
-from empirical.regression import Estimate
+from empirical.regression import Estimate, log_log_slope
 from empirical.solver import Solved, solve
+from theory._whole_files import whole_files
 from theory.memorization import effective_parameters
 from theory.shapes import AttentionShape, checked_integer
 from theory.tasks import AssociationTask
@@ -174,9 +176,16 @@ def fewest_heads(
 
 @dataclass(frozen=True)
 class HeadLaw:
-    """b of the law, from the mean over tables of each shape: one point per shape, Student interval over shapes."""
+    """The law through a record, one point per shape (the mean over its tables), Student intervals over shapes.
+
+    Attributes:
+        bits: b.
+        slope: of log P_eff(H*) against log(T0 log2 N); the law says 1. None with fewer than three shapes.
+        num_shapes, num_tables: of the record.
+    """
 
     bits: Estimate
+    slope: Estimate | None
     num_shapes: int
     num_tables: int
 
@@ -199,8 +208,13 @@ def fit_law(record: pd.DataFrame) -> HeadLaw:
     if not len(record):
         raise ValueError("record has no row: at least one search is legal")
     shapes = ["vocab_size", "seq_len", "embed_dim", "head_dim"]
-    means = record.groupby(shapes)["bits_per_effective_parameter"].mean()
-    return HeadLaw(Estimate(*mean_interval(means.to_list())), len(means), len(record))
+    stored = record["num_associations"] * np.log2(record["vocab_size"])
+    columns = ["bits_per_effective_parameter", "stored", "effective_parameters"]
+    means = record.assign(stored=stored).groupby(shapes)[columns].mean()
+    bits = Estimate(*mean_interval(means["bits_per_effective_parameter"].to_list()))
+    varied = len(means) > 2 and means["stored"].nunique() > 1
+    slope = log_log_slope(means["stored"].to_list(), means["effective_parameters"].to_list()) if varied else None
+    return HeadLaw(bits, slope, len(means), len(record))
 
 
 def read_record(path: str | Path = RECORD) -> pd.DataFrame:
@@ -218,6 +232,5 @@ def write_record(rows: Iterable[dict[str, object]], path: str | Path = RECORD) -
     """Write searches as `read_record` reads them, sorted by shape and table."""
     frame = pd.DataFrame(list(rows), columns=list(RECORD_COLUMNS))
     frame = frame.sort_values(["embed_dim", "head_dim", "vocab_size", "seq_len", "table_seed"])
-    partial = Path(path).with_suffix(".partial")
-    frame.to_csv(partial, index=False)
-    partial.replace(path)
+    with whole_files(Path(path)) as (partial,):
+        frame.to_csv(partial, index=False)
