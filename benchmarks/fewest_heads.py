@@ -118,7 +118,8 @@ def show(path: Path) -> None:
     )
     if law.slope is not None:
         slope = law.slope
-        print(f"slope of log P_eff(H*) against log(T0 log2 N): {slope.value:.3f} [{slope.low:.3f}, {slope.high:.3f}]; 1 by the law")
+        interval = f"[{slope.low:.3f}, {slope.high:.3f}]"
+        print(f"slope of log P_eff(H*) against log(T0 log2 N): {slope.value:.3f} {interval}; 1 by the law")
 
 
 if __name__ == "__main__":
