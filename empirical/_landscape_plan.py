@@ -16,7 +16,7 @@ BITS_PER_PARAMETER = 2.88
 """Label bits per effective parameter around which the solver's head counts are laid out (`empirical.fewest_heads`)."""
 MOST_SOLVED_PARAMETERS = 30_000
 MOST_COLUMN_ASSOCIATIONS = 225
-SMALL_READOUT_ASSOCIATIONS, MOST_READOUT_ASSOCIATIONS = 400, 3_000
+SMALL_ASSOCIATIONS, MOST_READOUT_ASSOCIATIONS = 400, 3_000
 TRAINING_SEED = 0
 SEARCH_STEPS = 100
 """Of the block staircase's hill climb."""
@@ -121,7 +121,7 @@ def _cells(spec: LandscapeSpec) -> Iterator[Cell]:
         yield cell("built", "bubeck", table, 2.0, heads=sorted(sizes or {enough}))
         if spec.width >= 2:  # with scores of rank one there is no order of all pairs
             yield cell("built", "block_staircase", table, 60.0 * total / 2500, points=3)
-        if total <= SMALL_READOUT_ASSOCIATIONS:
+        if total <= SMALL_ASSOCIATIONS:
             yield cell("built", "readout", table, 3.0 * max(1.0, total / 100), points=4)
         elif total <= MOST_READOUT_ASSOCIATIONS and table == spec.table_seeds[0]:
             # A search for the fewest heads would take hours: a little above the law's count.
@@ -169,8 +169,10 @@ def solved_heads(spec: LandscapeSpec, *, curve: bool) -> list[tuple[int, float]]
 
 
 def trained_heads(spec: LandscapeSpec) -> list[int]:
-    """Where models are trained: up to three times the heads that the solver is expected to need."""
-    factors = (0.25, 0.5, 0.75, 1.0, 1.25, 1.55, 1.8, 2.0, 2.25, 2.5, 3.0)
+    """Where models are trained: up to three times the heads that the solver is expected to need, six times on small tables."""
+    factors = [0.25, 0.5, 0.75, 1.0, 1.25, 1.55, 1.8, 2.0, 2.25, 2.5, 3.0]
+    if spec.num_associations <= SMALL_ASSOCIATIONS:
+        factors += [4.0, 5.0, 6.0]
     return sorted({1, *(max(1, round(factor * spec.expected_heads)) for factor in factors)})
 
 

@@ -170,8 +170,8 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
         `most`, `reached` and `tried` (tables or models), `most_tried` (largest number of heads tried wherever it did not get
         there), `grid` (the counts tried, where the method does not find its own), `heads_99` (as `heads` for 99% of the
         associations, where there is a grid), `shown` and `heads_shown` (where trained: how many associations the draws of the
-        schedule contain, and `heads` for these), `seconds` (median time of the models counted in `heads`), `origin` (computed,
-        stored, or both).
+        schedule contain, and `heads` for these), `transformer` (whether it has heads at all), `seconds` (median
+        time of the models counted in `heads`), `origin` (computed, stored, or both).
     """
     rows: list[dict[str, Any]] = []
     models = table[table["kind"] != "bound"]
@@ -189,7 +189,7 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
             "least": min(fewest, default=math.nan), "most": max(fewest, default=math.nan), "reached": len(fewest),
             "tried": tried, "most_tried": int((most.drop(first.index) if len(fewest) < tried else most).min()),
             "heads_99": upper_median(nearly["num_heads"].astype(float).tolist(), tried) if grid else math.nan,
-            "grid": ", ".join(map(str, grid)), "shown": shown,
+            "grid": ", ".join(map(str, grid)), "shown": shown, "transformer": bool(found["certified"].notna().any()),
             "heads_shown": upper_median(_first_with(found, unit, 1.0, shown)["num_heads"].astype(float).tolist(), tried),
             "seconds": float(first["seconds"].astype(float).median()) if fewest else math.nan,
             "origin": " and ".join(origins),

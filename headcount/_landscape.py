@@ -107,7 +107,7 @@ def ratios(headline: pd.DataFrame) -> list[str]:
     rows = headline.to_dict("records")
 
     def best(kind: str) -> dict[Hashable, Any] | None:
-        reached = [row for row in rows if row["kind"] == kind and not math.isnan(row["heads"])]
+        reached = [row for row in rows if row["kind"] == kind and row["transformer"] and not math.isnan(row["heads"])]
         return min(reached, key=lambda row: float(row["heads"]), default=None)
 
     trained, most = best("trained"), max((int(row["most_tried"]) for row in rows if row["kind"] == "trained"), default=0)
@@ -123,7 +123,7 @@ def ratios(headline: pd.DataFrame) -> list[str]:
             few = f"Adam with {most} holds everything in fewer than half of its models"
             lines.append(f"{mine}; {few}: ratio below {found['heads'] / most:.2f}")
             lines.extend(
-                f"  Adam holds the {row['shown']:,} that its draws contain with {row['heads_shown']:.0f} heads: "
+                f"  Adam holds the {row['shown']:,.0f} that its draws contain with {row['heads_shown']:.0f} heads: "
                 f"{found['heads'] / row['heads_shown']:.2f}"
                 for row in rows
                 if row["kind"] == "trained" and not math.isnan(row["heads_shown"])

@@ -16,7 +16,7 @@ from empirical.comparison import mean_interval
 from empirical.landscape import upper_median
 from headcount.figures import style
 
-LARGE = "large marker: fewest heads for everything, median"
+LARGE = "large marker: median, everything held"
 WIDTH = 7.2
 """Inches: two columns of a paper."""
 SETTING = ("vocab_size", "seq_len", "embed_dim", "num_associations")
@@ -24,23 +24,23 @@ COLUMNS = ("kind", "name", "num_heads", "held", "bits_per_effective_parameter", 
 BOUNDS: dict[str, dict[str, Any]] = {
     "corollary_1": {"label": "bound: Corollary 1, $Hd_h+d$", "color": style.BLUE, "linestyle": "-"},
     "planar_count": {"label": "bound: planar and scalar, $d(H+1)$", "color": style.SKY_BLUE, "linestyle": "--"},
-    "threshold": {"label": "bound: threshold law, frozen heads", "color": style.ORANGE, "linestyle": "-."},
+    "threshold": {"label": "bound: threshold law of frozen heads", "color": style.ORANGE, "linestyle": "-."},
     "U0": {"label": "ceiling U0: all sequences, $N^2$", "color": style.BLACK, "linestyle": "-"},
     "U1": {"label": "ceiling U1: 64-bit weights", "color": style.GREY, "linestyle": "-"},
-    "U2": {"label": "ceiling U2: heads frozen before labels", "color": style.GREY, "linestyle": "--"},
-    "U3": {"label": "ceiling U3: attention frozen before labels", "color": style.GREY, "linestyle": "-."},
+    "U2": {"label": "ceiling U2: heads before labels", "color": style.GREY, "linestyle": "--"},
+    "U3": {"label": "ceiling U3: attention before labels", "color": style.GREY, "linestyle": "-."},
     "U4": {"label": "ceiling U4: hard attention", "color": style.GREY, "linestyle": ":"},
 }
 MODELS: dict[str, dict[str, Any]] = {
     "mahdavi": {"label": "built: rival, Mahdavi et al.", "color": style.GREY, "marker": "<"},
-    "huben_morris": {"label": "built: rival, Huben and Morris, $d_h=1$", "color": style.GREY, "marker": ">"},
-    "bubeck": {"label": "built: rival, Bubeck et al., MLP of that many weights", "color": style.GREY, "marker": "d"},
+    "huben_morris": {"label": "built: rival, Huben and Morris", "color": style.GREY, "marker": ">"},
+    "bubeck": {"label": "built: rival, Bubeck et al., MLP", "color": style.GREY, "marker": "d"},
     "staircase": {"label": "built: staircase (Corollary 1)", "color": style.BLUE, "marker": "s"},
     "scalar": {"label": "built: scalar, $d_h=1$", "color": style.SKY_BLUE, "marker": "v"},
     "planar": {"label": "built: planar, $d_h=2$", "color": style.SKY_BLUE, "marker": "D"},
-    "readout": {"label": "built: frozen heads, max-margin readout", "color": style.ORANGE, "marker": "^"},
+    "readout": {"label": "built: frozen heads, readout solved", "color": style.ORANGE, "marker": "^"},
     "block_staircase": {"label": "built: block staircase", "color": style.GREEN, "marker": "P"},
-    "block_staircase_search": {"label": "built: block staircase, order searched", "color": style.GREEN, "marker": "p"},
+    "block_staircase_search": {"label": "built: block staircase, searched", "color": style.GREEN, "marker": "p"},
     "column_generation": {"label": "built: column generation", "color": style.YELLOW, "marker": "X"},
     "solver": {"label": "solved: second order", "color": style.PURPLE, "marker": "*"},
     "adam": {"label": "trained: Adam", "color": style.VERMILLION, "marker": "o"},
@@ -81,8 +81,8 @@ def figure(table: pd.DataFrame) -> Figure:
         handles, labels, order = [*handles, large], [*labels, LARGE], [*order, len(labels)]
         title = ", ".join(f"${symbol}={setting[name]}$" for symbol, name in zip(("N", "S", "d"), SETTING, strict=False))
         made.legend([handles[n] for n in order], [labels[n] for n in order], loc="outside lower center", ncols=3,
-                    title=f"{title}, {setting['num_associations']:,} associations with random labels", handlelength=2.4,
-                    columnspacing=1.4, labelspacing=0.35)
+                    title=f"{title}, {setting['num_associations']:,} associations with random labels", handlelength=2.2,
+                    columnspacing=1.2, labelspacing=0.35, handletextpad=0.5)
     return made
 
 

@@ -79,3 +79,12 @@ def test_refusals_name_the_argument(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="has the columns"):
         read_record(tmp_path / "other.csv")
+
+
+def test_the_page_says_what_the_record_says() -> None:
+    law = fit_law(read_record())
+    page = " ".join((Path(__file__).parents[2] / "docs" / "fewest_heads.md").read_text(encoding="utf-8").split())
+    assert law.slope is not None
+    assert f"b = {law.bits.value:.2f} bits, 95% interval {law.bits.low:.2f} to {law.bits.high:.2f}" in page
+    assert f"{law.slope.value:.3f} [{law.slope.low:.3f}, {law.slope.high:.3f}]" in page
+    assert f"({law.num_tables} label tables" in page and law.num_shapes >= 8

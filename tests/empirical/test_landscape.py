@@ -227,3 +227,31 @@ def test_what_the_record_says_is_held_is_certified() -> None:
                 assert row["certified"] <= row["held"] <= row["num_associations"]
                 if row["held"] == row["num_associations"]:
                     assert row["certified"] == row["held"], kept.spec
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_readme_says_what_is_on_record() -> None:
+    """Heads for everything of all slow methods, as in the table of the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| ") and " | " in line]
+    lines = {
+        "readout": "frozen heads", "block_staircase": "block staircase", "block_staircase_search": "block staircase",
+        "column_generation": "column generation", "solver": "second-order solver",
+    }  # fmt: skip
+    for column, (vocab_size, embed_dim) in enumerate(((50, 10), (10, 2)), start=3):
+        kept = [
+            {**row, "origin": "stored"}
+            for cell in shipped_cells().values()
+            if (cell.spec["vocab_size"], cell.spec["embed_dim"]) == (vocab_size, embed_dim)
+            for row in cell.rows
+        ]
+        found = headline(landscape_table(kept)).set_index("name")["heads"]
+        for method, words in lines.items():
+            said = next(row.split("|")[column] for row in rows if words in row)
+            if method in found.index:
+                assert str(int(found[method])) in said.replace("*", " ").replace(";", " ").split(), (method, said)
+        trained = next(row.split("|")[column] for row in rows if "Adam" in row)
+        shown = headline(landscape_table(kept)).set_index("name").loc["adam", ["heads", "heads_shown"]].min()
+        assert str(int(shown)) in trained.split()

@@ -172,9 +172,9 @@ def test_a_table_that_is_no_landscape_is_refused() -> None:
 def test_ratios_name_the_best_of_each_kind() -> None:
     def row(kind: str, name: str, heads: float, most: int) -> dict[str, Any]:
         shown = {"shown": 99, "heads_shown": 50.0 if kind == "trained" else float("nan")}
-        return {"kind": kind, "name": name, "heads": heads, "most_tried": most, **shown}
+        return {"kind": kind, "name": name, "heads": heads, "most_tried": most, "transformer": name != "mlp", **shown}
 
-    built = [row("built", "a", 30, 30), row("built", "b", 24, 30)]
+    built = [row("built", "a", 30, 30), row("built", "b", 24, 30), row("built", "mlp", 20, 30)]
     reached = pd.DataFrame([*built, row("solved", "s", 11, 13), row("trained", "t", 44, 60)])
     assert ratios(reached) == ["built / trained: b 24 heads / Adam 44 = 0.55", "solved / trained: s 11 heads / Adam 44 = 0.25"]
     assert ratios(reached.iloc[:0]) == []
