@@ -196,6 +196,8 @@ def _check(
         raise ValueError(f"features and code have shapes {shapes}: (m, T) and (N, r), all at least 1, are legal")
     if len(code) < 2:
         raise ValueError(f"code has {len(code)} rows: at least 2 are legal")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels has type {labels.dtype}: whole numbers are legal")
     if labels.shape != (features.shape[1],) or labels.min() < 0 or labels.max() >= len(code):
         raise ValueError(f"labels: one of 0 to {len(code) - 1} for each of the {features.shape[1]} sequences is legal")
     if offsets is not None and offsets.shape != (len(code), len(labels)):

@@ -26,6 +26,7 @@ from theory.tasks import AssociationTask
 
 SOURCE = "bounded max-margin maps on a staircase, derived here; beside Corollary 1 of Dana, Pydi and Chevaleyre 2025"
 MOST_UNKNOWNS = 1600  # of one block, code_dim * embed_dim; its matrices have the square of that
+MOST_BYTES = 16 * 2**30  # of the model
 MOST_ASSOCIATIONS = 200_000
 FALLBACK_BOUND = 1e4  # times the usual bound, where the staircase's own order needs it
 
@@ -178,6 +179,12 @@ def _checked(task: AssociationTask, embed_dim: int, head_dim: int, num_heads: in
         )
     if task.num_associations > MOST_ASSOCIATIONS:
         raise ValueError(f"task has {task.num_associations} associations: at most {MOST_ASSOCIATIONS} are legal")
+    size = 8 * embed_dim * (4 * shape.num_heads * shape.head_dim + 4 * task.vocab_size)
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"num_heads = {num_heads} with d = {embed_dim}, d_h = {head_dim}, N = {task.vocab_size} needs about "
+            f"{size / 2**30:.0f} GiB: at most {MOST_BYTES / 2**30:.0f} GiB are legal"
+        )
     most = min(head_dim, max(1, len(np.unique(task.targets)) - 1))
     chosen = most if code_dim is None else checked_integer("code_dim", code_dim, 1)
     if chosen > most or (chosen == 1 and most > 1):

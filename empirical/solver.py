@@ -30,6 +30,7 @@ FREE = ("all", "heads")
 DENSE_PARAMETERS = 700  # up to here a factorisation costs less than the products that conjugate gradients need
 DENSE_ELEMENTS = 1 << 22  # of the explicit Jacobian of z, all nets of the batch together
 LARGEST_BATCH = 12
+MOST_BYTES = 16 * 2**30  # of one pass and its derivatives, roughly
 SLACK = 1.1  # violations are measured from this multiple of the wanted margin: squares leave a little of each violation
 
 
@@ -150,7 +151,7 @@ def solve(
         beyond the hinge count as equal).
 
     Raises:
-        ValueError: an argument outside what is said above.
+        ValueError: an argument outside what is said above, or arrays of more than MOST_BYTES.
 
     Source: derived here; Gauss-Newton for convex functions of smooth maps as in Burke and Ferris 1995.
     """
@@ -163,6 +164,12 @@ def solve(
         raise ValueError(f"free = {free!r}: must be 'all' or 'heads'")
     _check_number("max_seconds", max_seconds, positive=True)
     _check_number("target_margin", target_margin, positive=False)
+    size = 64 * task.num_associations * max(1, task.seq_len - 1) * shape.num_heads * shape.embed_dim
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"shape = {shape} on {task.num_associations} associations: needs about {size / 2**30:.0f} GiB, at most "
+            f"{MOST_BYTES / 2**30:.0f} GiB are legal"
+        )
     steps = None if max_steps is None else checked_integer("max_steps", max_steps, 1)
     restarts = None if max_restarts is None else checked_integer("max_restarts", max_restarts, 0)
     if engine not in (None, "dense", "matrix-free"):

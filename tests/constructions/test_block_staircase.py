@@ -342,6 +342,7 @@ def test_more_heads_than_needed_do_no_harm() -> None:
         ({"embed_dim": 4, "head_dim": 1}, "rank 2"),
         ({"embed_dim": 4, "head_dim": 5}, "head_dim = 5"),
         ({"embed_dim": 4, "head_dim": 4, "num_heads": -1}, "num_heads = -1"),
+        ({"embed_dim": 4, "head_dim": 4, "num_heads": 10**9}, "at most 16 GiB"),
         ({"embed_dim": 4, "head_dim": 3, "code_dim": 4}, "2 to 3 are legal"),
         ({"embed_dim": 4, "head_dim": 3, "code_dim": 1}, "2 to 3 are legal"),
         ({"embed_dim": 4, "head_dim": 3, "code_dim": 0}, "code_dim = 0"),

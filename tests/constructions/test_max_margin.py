@@ -336,6 +336,7 @@ def test_the_same_arguments_give_the_same_answer() -> None:
     [
         ({"features": np.full((2, 3), np.nan)}, "features has type"),
         ({"labels": np.array([0, 1, 5])}, "labels: one of 0 to 2"),
+        ({"labels": np.array([0.0, 1.0, 2.0])}, "labels has type float64"),
         ({"labels": np.array([0, 1])}, "labels: one of 0 to 2"),
         ({"code": np.ones((1, 2))}, "code has 1 rows"),
         ({"offsets": np.ones((2, 3))}, "offsets has shape"),

@@ -171,6 +171,7 @@ def test_objective_of_one_net_never_rises() -> None:
     [
         ({"task": "table"}, "task"),
         ({"shape": (2, 3, 2)}, "shape"),
+        ({"shape": AttentionShape(2, 100_000_000, 2)}, "shape"),
         ({"seed": -1}, "seed"),
         ({"free": "code"}, "free"),
         ({"max_seconds": 0}, "max_seconds"),
