@@ -181,7 +181,7 @@ def test_arguments_out_of_range() -> None:
     pairs, triples = AssociationTask.complete(3, 2, 0), AssociationTask.complete(2, 3, 0)
     with pytest.raises(ValueError, match="task has sequences of 3 tokens: 2 is legal"):
         bubeck.transplant(triples, embed_dim=2, head_dim=2, num_heads=9, seed=0)
-    with pytest.raises(ValueError, match="num_heads = 1: 24 weights are legal"):
+    with pytest.raises(ValueError, match="num_heads = 1: 4 d d_h H = 16 weights; at least 24 are legal"):
         bubeck.transplant(pairs, embed_dim=2, head_dim=2, num_heads=1, seed=0)
     for function in (baum.units_needed, bubeck.units_needed, baum.claimed_capacity, bubeck.claimed_capacity):
         with pytest.raises(ValueError, match="input_dim = 0"):

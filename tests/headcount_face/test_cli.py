@@ -384,14 +384,21 @@ def test_help_starts_without_the_slow_libraries(tmp_path: Path) -> None:
 
 def test_the_readmes_python_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code = [block for block in code if "num_models=20" in block]
     assert len(code) == 1 and len(code[0].splitlines()) <= 20
-    assert code[0].count("num_models=20") == 1
     monkeypatch.chdir(tmp_path)
     tiny = TrainingSettings(epochs=1, num_batches=3, batch_size=16, accuracy_window=1)
     exec(compile(code[0].replace("num_models=20", "num_models=2, settings=tiny"), "README.md", "exec"), {"tiny": tiny})
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["compare.csv", "compare.pdf", "compare.png"]
     table = pd.read_csv(tmp_path / "results" / "compare.csv")
     assert set(table["num_heads"]) == {1, 5, 9, 13, 17, 21} and set(table["kind"]) == {"bound", "built", "trained", "published"}
+
+
+def test_the_readmes_ladder_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (ladder,) = (block for block in code if "solve(" in block)
+    exec(compile(ladder.replace("target_margin=0", "target_margin=0, max_seconds=600"), "README.md", "exec"), {})
+    assert capsys.readouterr().out.split() == ["33", "100", "100", "None", "100"]
 
 
 def test_three_tokens_are_built_saved_and_measured(folder: Path) -> None:

@@ -17,6 +17,7 @@ from theory.thresholds import threshold_ratio
 
 NUM_FEATURES = 40
 ALLOWED = 0.05
+MOST_PER_FEATURE = 10  # no code here comes near half of this: a prediction beyond needs no more sequences to be refuted
 BELOW_FEATURES = (2, 3, 4, 5, 7, 10, 20, 40, 80, 6, 9, 15, 110, 30, 60, 210)
 Code = tuple[str, np.ndarray, tuple[int, int, int]]
 """In words, the rows, and draws per effort (0: not at that effort)."""
@@ -78,7 +79,7 @@ def _measured(inquiry: Inquiry, code: Code) -> Evidence:
     count = draws[inquiry.effort.rank]
     predicted = float(inquiry.formula(NUM_FEATURES, rows))
     # Where to look first: any guess gives the same numbers, if only twice the guess leaves room for all that is predicted.
-    guess = max(predicted / 2, NUM_FEATURES * threshold_ratio(rows, samples=200).value)
+    guess = max(min(predicted / 2, MOST_PER_FEATURE * NUM_FEATURES), NUM_FEATURES * threshold_ratio(rows, samples=200).value)
     numbers = [critical_number(rows, NUM_FEATURES, guess, np.random.default_rng([inquiry.seed, place])) for place in range(count)]
     low, middle, high = median_interval(numbers)
     interval = Interval(
