@@ -11,12 +11,11 @@ random sample, with the Clopper-Pearson bound on what may be wrong: measured, no
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import time
 
-import numpy as np
-from scipy import stats
+from benchmarks._scale import describe, in_own_process, slope
+
+MODULE = "benchmarks.planar_scale"
 
 ROWS = [  # N, d, associations run
     (50, 10, None),
@@ -58,18 +57,6 @@ def build_once(method: str, vocab_size: int, embed_dim: int, sample: int | None,
     return row
 
 
-def in_own_process(*arguments: object) -> dict[str, object]:
-    command = [sys.executable, "-m", "benchmarks.planar_scale", "--one", json.dumps(arguments)]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
-def describe(right: int, asked: int, margin: float, held: int) -> str:
-    if asked == held:
-        return f"{right} of all {asked} right, margin {margin:.3g}"
-    wrong_at_most = stats.beta.ppf(0.95, asked - right + 1, right) if right else 1.0
-    return f"{right} of a sample of {asked} right, margin {margin:.3g}, at most {wrong_at_most:.2%} wrong (95%)"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -79,8 +66,8 @@ def main() -> None:
         print(json.dumps(build_once(*json.loads(options.one))))
         return
     for vocab_size, embed_dim, sample in () if options.slope else ROWS:
-        rival = in_own_process("staircase", vocab_size, embed_dim, sample, False)
-        row = in_own_process("planar", vocab_size, embed_dim, sample, True)
+        rival = in_own_process(MODULE, "staircase", vocab_size, embed_dim, sample, False)
+        row = in_own_process(MODULE, "planar", vocab_size, embed_dim, sample, True)
         print(f"N={row['N']} d={row['d']}: {row['held']:,} of {row['T0']:,} associations with {row['heads']:,} heads of "
               f"dimension {row['d_h']}, {row['seconds']:.3g} s ({row['cpu']:.3g} s of CPU, {row['threads']} threads), "
               f"peak {row['GiB']:.2f} GiB, margin {row['margin']:.3g}")
@@ -91,13 +78,9 @@ def main() -> None:
         for dtype in ("float64", "float32"):
             print(f"    {dtype}: {describe(*row[dtype], row['held'])}", flush=True)
     for embed_dim in SLOPE_DIMS:
-        runs = [min((in_own_process("planar", n, embed_dim, None, False) for _ in range(2)), key=lambda run: run["cpu"])
+        runs = [min((in_own_process(MODULE, "planar", n, embed_dim, None, False) for _ in range(2)), key=lambda run: run["cpu"])
                 for n in SLOPE_SIZES]
-        sizes, seconds = ([float(run[name]) for run in runs] for name in ("T0", "cpu"))
-        fit = stats.linregress(np.log(sizes), np.log(seconds))
-        half = stats.t.ppf(0.975, len(sizes) - 2) * fit.stderr
-        print(f"CPU time against T0 at d={embed_dim}: log-log slope {fit.slope:.3f} +- {half:.3f} (95%), "
-              + ", ".join(f"{int(size):,}: {second:.3g} s" for size, second in zip(sizes, seconds, strict=True)), flush=True)
+        print(f"CPU time against T0 at d={embed_dim}: {slope(runs, 'cpu')}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
-import numpy as np
-from scipy import stats
+from benchmarks._scale import describe, in_own_process, slope
+
+MODULE = "benchmarks.staircase_scale"
 
 ROWS = [  # N, d, d_h, sample
     (10, 2, 2, None),
@@ -57,18 +56,6 @@ def build_once(vocab_size: int, embed_dim: int, head_dim: int, sample: int | Non
     return row
 
 
-def in_own_process(*arguments: object) -> dict[str, object]:
-    command = [sys.executable, __file__, "--one", json.dumps(arguments)]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
-def describe(right: int, asked: int, margin: float, held: int) -> str:
-    if asked == held:
-        return f"{right} of {asked} right, margin {margin:.3g}"
-    wrong_at_most = stats.beta.ppf(0.95, asked - right + 1, right) if right else 1.0
-    return f"{right} of a sample of {asked} right, margin {margin:.3g}, at most {wrong_at_most:.2%} wrong (95%)"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -79,7 +66,7 @@ def main() -> None:
         return
     if not options.slope:
         for size in ROWS:
-            row = in_own_process(*size, True)
+            row = in_own_process(MODULE, *size, True)
             print(f"N={row['N']} d={row['d']} d_h={row['d_h']}: {row['held']:,} of {row['T0']:,} associations "
                   f"with {row['heads']:,} heads, built in {row['seconds']:.3g} s on {row['threads']} threads, "
                   f"peak {row['GiB']:.2f} GiB ({row['GiB with forward pass']:.2f} with the forward pass), "
@@ -87,13 +74,9 @@ def main() -> None:
             for dtype in ("float64", "float32"):
                 print(f"    {dtype}: {describe(*row[dtype], row['held'])}", flush=True)
     for embed_dim, head_dim in SLOPE_DIMS:
-        runs = [min((in_own_process(n, embed_dim, head_dim, None, False) for _ in range(2)), key=lambda run: run["seconds"])
-                for n in SLOPE_SIZES]
-        sizes, seconds = ([float(run[name]) for run in runs] for name in ("T0", "seconds"))
-        fit = stats.linregress(np.log(sizes), np.log(seconds))
-        half = stats.t.ppf(0.975, len(sizes) - 2) * fit.stderr
-        print(f"time against T0 at d={embed_dim}, d_h={head_dim}: log-log slope {fit.slope:.3f} +- {half:.3f} (95%), "
-              + ", ".join(f"{int(size):,}: {second:.3g} s" for size, second in zip(sizes, seconds, strict=True)), flush=True)
+        sizes = [(n, embed_dim, head_dim, None, False) for n in SLOPE_SIZES]
+        runs = [min((in_own_process(MODULE, *size) for _ in range(2)), key=lambda run: run["seconds"]) for size in sizes]
+        print(f"time against T0 at d={embed_dim}, d_h={head_dim}: {slope(runs, 'seconds')}", flush=True)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,12 @@ def limit_in_words(task: AssociationTask, embed_dim: int, num_heads: int, held: 
     )
 
 
+def staircase_plan(task: AssociationTask, stairs: Plan, embed_dim: int, head_dim: int) -> PlanarPlan:
+    """What these blocks hold."""
+    words = limit_in_words(task, embed_dim, stairs.num_heads, stairs.num_held)
+    return PlanarPlan(task, "staircase", embed_dim, head_dim, stairs.num_heads, stairs.num_held, stairs.held, words, stairs)
+
+
 def generic_plan(task: AssociationTask, embed_dim: int, head_dim: int, num_heads: int | None, seed: int) -> PlanarPlan:
     """The rank of [X_S; A^1; ..; A^H] for heads with scores of rank one: all columns that can be met with free d x r value maps.
 

@@ -9,7 +9,7 @@ import numpy as np
 from constructions._planar_code import circle, put_maps
 from constructions._planar_generic import build_generic
 from constructions._planar_model import gated_model, verified
-from constructions._planar_plan import Form, PlanarPlan, check_shape, chosen_form, generic_plan, limit_in_words
+from constructions._planar_plan import Form, PlanarPlan, check_shape, chosen_form, generic_plan, staircase_plan
 from constructions._staircase_search import best_plan
 from constructions._staircase_solve import solve
 from constructions.construction import Construction
@@ -109,5 +109,4 @@ def plan(
         return generic_plan(task, embed_dim, head_dim, num_heads, seed)
     # A head's value map reads all d dimensions, so blocks are as for heads of dimension d; only the gates are narrow.
     stairs = best_plan(task, embed_dim, embed_dim, num_heads, seed)
-    words = limit_in_words(task, embed_dim, stairs.num_heads, stairs.num_held)
-    return PlanarPlan(task, "staircase", embed_dim, head_dim, stairs.num_heads, stairs.num_held, stairs.held, words, stairs)
+    return staircase_plan(task, stairs, embed_dim, head_dim)

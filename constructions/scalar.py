@@ -11,7 +11,7 @@ from scipy.linalg import qr
 from constructions._planar_code import parabola, put_maps
 from constructions._planar_generic import build_generic
 from constructions._planar_model import gated_model, verified
-from constructions._planar_plan import Form, PlanarPlan, check_shape, chosen_form, generic_plan, limit_in_words
+from constructions._planar_plan import Form, PlanarPlan, check_shape, chosen_form, generic_plan, staircase_plan
 from constructions._scalar_plan import rank_one_plan
 from constructions._scalar_solve import LineSystem
 from constructions._staircase_blocks import DEPENDENT
@@ -114,8 +114,7 @@ def plan(
     if chosen_form(task, form, "scalar") == "generic":
         return generic_plan(task, embed_dim, head_dim, num_heads, seed)
     stairs = _best_plan(task, embed_dim, num_heads, seed)
-    words = limit_in_words(task, embed_dim, stairs.num_heads, stairs.num_held)
-    return PlanarPlan(task, "staircase", embed_dim, head_dim, stairs.num_heads, stairs.num_held, stairs.held, words, stairs)
+    return staircase_plan(task, stairs, embed_dim, head_dim)
 
 
 def _best_plan(task: AssociationTask, embed_dim: int, num_heads: int | None, seed: int) -> Plan:

@@ -66,11 +66,16 @@ class CellStore:
             OSError: the folder can't be made or written.
         """
         self.folder.mkdir(exist_ok=True)
-        kept = StoredCell(dict(spec), datetime.now(UTC).strftime("%Y-%m-%d"), tuple(_plain(row) for row in rows))
+        kept = dated_cell(spec, rows)
         content = {"format": FORMAT, "spec": kept.spec, "date": kept.date, "sha256": _digest(kept.rows), "rows": kept.rows}
         with whole_files(self.path(spec)) as (partial,):
             partial.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
         return kept
+
+
+def dated_cell(spec: Mapping[str, Any], rows: Sequence[Row]) -> StoredCell:
+    """A result of today, as it would be kept."""
+    return StoredCell(dict(spec), datetime.now(UTC).strftime("%Y-%m-%d"), tuple(_plain(row) for row in rows))
 
 
 def spec_text(spec: Mapping[str, Any]) -> str:

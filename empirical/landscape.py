@@ -22,7 +22,7 @@ from empirical._batches import draws
 from empirical._landscape_bounds import bound_rows
 from empirical._landscape_cells import run_cell
 from empirical._landscape_plan import TRAINING_SEED, Cell, LandscapeSpec, bound_heads, cell_name, cells
-from empirical.cell_store import CellStore, StoredCell, spec_text
+from empirical.cell_store import CellStore, StoredCell, dated_cell, spec_text
 from empirical.comparison import ROW_COLUMNS, tidy
 from empirical.training import TrainingSettings
 from theory.shapes import AttentionShape
@@ -99,7 +99,8 @@ def landscape(
                 missing.append(cell)
                 continue
             try:
-                kept = _kept(store, cell, run_cell(cell.spec))
+                found = run_cell(cell.spec)
+                kept = dated_cell(cell.spec, found) if store is None else store.put(cell.spec, found)
             except ValueError as error:  # a method excludes this shape, and says why
                 refused.append((cell, str(error)))
                 continue
@@ -118,12 +119,6 @@ def _bounds(spec: LandscapeSpec) -> list[dict[str, Any]]:
         return made.ratio.value * num_features(spec.embed_dim, spec.width, heads, made.values) if made.ratio else math.inf
 
     return list(bound_rows(spec.vocab_size, spec.embed_dim, spec.width, bound_heads(spec), threshold))
-
-
-def _kept(store: CellStore | None, cell: Cell, rows: Sequence[dict[str, Any]]) -> StoredCell:
-    if store is not None:
-        return store.put(cell.spec, rows)
-    return StoredCell(cell.spec, time.strftime("%Y-%m-%d", time.gmtime()), tuple(rows))
 
 
 def shipped_cells() -> dict[str, StoredCell]:

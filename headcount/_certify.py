@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
 
 from constructions._certificate_files import ARRAYS_SUFFIX, arrays_path, check_place
@@ -18,6 +17,7 @@ from constructions.certificate import recheck as recheck_model
 from headcount import console
 from headcount._inputs import model_and_task
 from headcount._output import checked_file
+from headcount._progress import progress_bar
 from theory.tasks import AssociationTask
 
 SHOWN_DISAGREEMENTS = 10
@@ -100,8 +100,6 @@ def _caption(found: Certificate, seconds: float) -> str:
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr while the context is open, gone afterwards."""
-    shown = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+    with progress_bar("{task.description}", BarColumn(), TaskProgressColumn(), TimeElapsedColumn()) as bar:
         row = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from constructions import Construction, memorize
 from empirical.capacity import Measurement
@@ -19,6 +18,7 @@ from empirical.training import TrainingSettings, Variant
 from headcount import __version__, console
 from headcount._inputs import model_and_task
 from headcount._output import checked_file, output_folder
+from headcount._progress import progress_bar
 from headcount.figures.compare import draw
 from theory._whole_files import whole_files
 from theory.tasks import AssociationTask
@@ -202,9 +202,8 @@ def _finite_or_none(numbers: dict[str, object]) -> dict[str, object]:
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int, float], None]]:
     """A bar on stderr while the context is open, gone afterwards; the callback takes steps done, steps in all, loss."""
-    shown = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), "{task.fields[loss]}", TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+    with progress_bar(*columns) as bar:
         row = bar.add_task(what, total=None, loss="")
         yield lambda done, total, loss: bar.update(
             row, completed=done, total=total, loss="" if math.isnan(loss) else f"loss {loss:.3f}"

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from empirical.cell_store import CellStore
 from empirical.landscape import Landscape, LandscapeSpec, cell_name, check_record, landscape, record
 from headcount import console
 from headcount._output import checked_file, output_folder
+from headcount._progress import progress_bar
 from headcount.figures.landscape import draw
 from theory._whole_files import whole_files
 
@@ -159,8 +159,6 @@ def _caption(found: Landscape) -> str:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr while the context is open, gone afterwards."""
-    shown = Console(stderr=True)
-    columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+    with progress_bar("{task.completed}/{task.total}", BarColumn(), "{task.description}", TimeElapsedColumn()) as bar:
         row = bar.add_task("", total=None)
         yield lambda done, total, name: bar.update(row, completed=done, total=total, description=name)

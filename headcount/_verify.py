@@ -4,17 +4,16 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from headcount import __version__, console
 from headcount._output import checked_file
+from headcount._progress import progress_bar
 from headcount.claims import PAPERS, Claim, Effort, Outcome, Verdict, chosen, ledger, records
 from headcount.claims.page import best, evidence_lines
 from headcount.claims.records import Records
@@ -50,7 +49,7 @@ def verify(
     code = records.code_hash()  # of what is about to run, not of what is there when it ends
     outcomes: list[Outcome] = []
     try:
-        with _progress() as progress:
+        with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as progress:
             task = progress.add_task("", total=len(claims))
             share: dict[str, float] = {}
 
@@ -208,11 +207,3 @@ def _full(outcome: Outcome, kept: Records) -> Table:
             lines += [line for piece in entry.evidence for line in evidence_lines(claim, piece)]
             rows[f"on record ({effort})"] = "\n".join(lines)
     return console.facts(claim.name, rows)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    shown = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
-        yield bar

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from headcount.figures import style
+from headcount.figures.table import one_setting
 from theory.memorization import accuracy_from_memory, corollary_2_accuracy, mahdavi_associations_as_plotted
 
 SETTING = ("vocab_size", "seq_len", "embed_dim", "head_dim", "num_associations")
@@ -50,7 +51,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
     Source of curves and published points: Dana, Pydi and Chevaleyre 2025, figures on the number of heads.
     """
-    setting = _setting(table)
+    setting = one_setting(table, COLUMNS, SETTING, "empirical.comparison.compare")
     with style.styled():
         made = Figure(figsize=(style.COLUMN_WIDTH, 3.9), layout="constrained")
         axes = made.add_subplot()
@@ -145,17 +146,6 @@ def _legend_title(setting: dict[str, int]) -> str:
     parts = [f"${symbol}={setting[name]}$" for symbol, name in symbols.items()]
     return ", ".join([*parts, f"{setting['num_associations']:,} associations"])
 
-
-def _setting(table: pd.DataFrame) -> dict[str, int]:
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of empirical.comparison.compare")
-    if table.empty:
-        raise ValueError("table has no rows: must have at least one")
-    settings = table[list(SETTING)].drop_duplicates()
-    if len(settings) > 1:
-        raise ValueError(f"table has rows of {len(settings)} settings of {', '.join(SETTING)}: must be of one")
-    return {name: int(settings.iloc[0][name]) for name in SETTING}
 
 
 def _rows(table: pd.DataFrame, kind: str, name: str | None = None) -> pd.DataFrame:

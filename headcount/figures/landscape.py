@@ -1,7 +1,7 @@
 """The landscape: heads against associations held, bits per effective parameter, and seconds, for every method there is."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from empirical.comparison import mean_interval
-from empirical.landscape import upper_median
+from empirical.landscape import headline
 from headcount.figures import style
+from headcount.figures.table import one_setting
 
 LARGE = "large marker: median, everything held"
 WIDTH = 7.2
 """Inches: two columns of a paper."""
 SETTING = ("vocab_size", "seq_len", "embed_dim", "num_associations")
-COLUMNS = ("kind", "name", "num_heads", "held", "bits_per_effective_parameter", "seconds", "table_seed", "model_seed", *SETTING)
+COLUMNS = ("kind", "name", "num_heads", "held", "bits_per_effective_parameter", "seconds", "table_seed", "model_seed", "origin",
+           "certified", *SETTING)
 BOUNDS: dict[str, dict[str, Any]] = {
     "corollary_1": {"label": "bound: Corollary 1, $Hd_h+d$", "color": style.BLUE, "linestyle": "-"},
     "planar_count": {"label": "bound: planar and scalar, $d(H+1)$", "color": style.SKY_BLUE, "linestyle": "--"},
@@ -65,30 +67,23 @@ def figure(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column of the table is missing, it has no rows, or rows of several settings.
     """
-    setting = _setting(table)
+    setting = one_setting(table, COLUMNS, SETTING, "empirical.landscape.landscape")
     with style.styled():
         made = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+        fewest = headline(table).set_index("name")["heads"].to_dict()
         panels = made.subplot_mosaic([["held", "held"], ["bits", "seconds"]], height_ratios=[1.45, 1.0])
         _bounds(panels["held"], table, _top(setting))
         for name, column in (("held", "held"), ("bits", "bits_per_effective_parameter"), ("seconds", "seconds")):
             for found in _methods(table):
-                _models(panels[name], table[table["name"].eq(found) & table["kind"].ne("bound")], column)
+                _models(panels[name], table[table["name"].eq(found) & table["kind"].ne("bound")], column, fewest[found])
         _finish(panels, setting, table)
         handles, labels = panels["held"].get_legend_handles_labels()
-        place = {label: number for number, label in enumerate(_label_order())}
-        order = sorted(range(len(labels)), key=lambda number: place.get(labels[number].split("\u2009")[0], len(place)))
         large = Line2D([], [], linestyle="none", marker="o", color="white", markeredgecolor=style.BLACK, markersize=7.5)
-        handles, labels, order = [*handles, large], [*labels, LARGE], [*order, len(labels)]
         title = ", ".join(f"${symbol}={setting[name]}$" for symbol, name in zip(("N", "S", "d"), SETTING, strict=False))
-        made.legend([handles[n] for n in order], [labels[n] for n in order], loc="outside lower center", ncols=3,
+        made.legend([*handles, large], [*labels, LARGE], loc="outside lower center", ncols=3,
                     title=f"{title}, {setting['num_associations']:,} associations with random labels", handlelength=2.2,
                     columnspacing=1.2, labelspacing=0.35, handletextpad=0.5)
     return made
-
-
-def _label_order() -> Iterator[str]:
-    for look in (*BOUNDS.values(), *MODELS.values()):
-        yield look["label"]
 
 
 def _methods(table: pd.DataFrame) -> Sequence[str]:
@@ -108,8 +103,7 @@ def _bounds(axes: Axes, table: pd.DataFrame, top: float) -> None:
             axes.plot(rows["num_heads"].astype(float), rows["held"].astype(float), linewidth=1.0, gid=name, zorder=2, **look)
 
 
-def _models(axes: Axes, rows: pd.DataFrame, column: str) -> None:
-    asked = rows["table_seed"].nunique()
+def _models(axes: Axes, rows: pd.DataFrame, column: str, fewest: float) -> None:
     rows = rows[rows[column].notna() & rows["num_heads"].gt(0)]
     if not len(rows):
         return
@@ -122,12 +116,10 @@ def _models(axes: Axes, rows: pd.DataFrame, column: str) -> None:
     size = 6.0 if name == "solver" else 3.5
     axes.plot(heads, values, linestyle="none", marker=look["marker"], color=look["color"], markersize=size, alpha=0.75,
               markeredgewidth=0.3, markeredgecolor=style.BLACK, label=look["label"], gid=name, zorder=4)
-    whole = rows[rows["held"] == rows["num_associations"]]
-    fewest = whole.groupby("table_seed")["num_heads"].min().astype(float)
-    middle = upper_median(fewest.tolist(), asked)
-    if not math.isnan(middle):
-        at = whole[whole["num_heads"].astype(float) == middle][column].astype(float).median()
-        axes.plot([middle], [at], marker=look["marker"], color=look["color"], markersize=11.0 if name == "solver" else 7.5,
+    if not math.isnan(fewest):
+        whole = rows[rows["held"] == rows["num_associations"]]
+        at = whole[whole["num_heads"].astype(float) == fewest][column].astype(float).median()
+        axes.plot([fewest], [at], marker=look["marker"], color=look["color"], markersize=11.0 if name == "solver" else 7.5,
                   linestyle="none", gid=f"{name} everything", zorder=6, markeredgecolor=style.BLACK, markeredgewidth=0.5)
 
 
@@ -159,17 +151,3 @@ def _finish(panels: dict[str, Axes], setting: dict[str, int], table: pd.DataFram
     panels["seconds"].set_ylabel("time for one model (s)")
     for letter, axes in zip("abc", panels.values(), strict=True):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
-
-
-def _setting(table: pd.DataFrame) -> dict[str, int]:
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of empirical.landscape.landscape")
-    if table.empty:
-        raise ValueError("table has no rows: must have at least one")
-    settings = table[list(SETTING)].drop_duplicates()
-    if len(settings) > 1:
-        raise ValueError(f"table has rows of {len(settings)} settings of {', '.join(SETTING)}: must be of one")
-    return {name: int(settings.iloc[0][name]) for name in SETTING}
-
-
