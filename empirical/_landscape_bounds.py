@@ -20,7 +20,7 @@ def bound_rows(
         heads: numbers of heads H >= 1.
         threshold: the threshold law: associations as a function of the number of heads.
     """
-    total, rank = vocab_size**2, min(head_dim, embed_dim)
+    rank = min(head_dim, embed_dim)
     code = min(embed_dim, vocab_size - 1)
     for count in heads:
         features = embed_dim * (count + 1)  # with value maps solved for; H d_h + d where they are frozen
@@ -51,5 +51,4 @@ def bound_rows(
             yield {
                 "kind": "bound", "name": name, "num_heads": count, "held": float(number), "source": source,
                 "effective_parameters": effective_parameters(vocab_size, 2, embed_dim, count, head_dim),
-                "accuracy": min(1.0, float(number) / total) if name in ("corollary_1", "planar_count") else None,
             }  # fmt: skip
