@@ -1,6 +1,6 @@
 """Speed of the stacked trainer beside the plain baseline: model-steps per second, their ratio, and that both learn alike.
 
-    python -m benchmarks.training_speed [--threads 1] [--repeats 7]
+    python -m benchmarks.training_speed [--threads 2] [--repeats 7]
 
 Trainer and baseline take turns on the same threads; the ratio is the median over the turns of the ratio within one turn, so
 that a busy neighbour, who slows both, does not decide it. A model-step is one optimiser step of one model on one batch
@@ -69,7 +69,7 @@ def accuracies(task: AssociationTask, shape: AttentionShape, models: int) -> tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Model-steps per second of the stacked trainer against the plain baseline.")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads, the same for both (default 1)")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads, the same for both (default 2)")
     parser.add_argument("--repeats", type=int, default=7, help="turns per case (default 7)")
     parser.add_argument("--baseline-steps", type=int, default=20, help="optimiser steps of the baseline per turn")
     parser.add_argument("--no-accuracy", action="store_true", help="leave the comparison of accuracies out")

@@ -4,6 +4,7 @@ from constructions.aot import AttentionOnlyTransformer, ModelFileError, load_wit
 from constructions.certificate import Certificate, CertificateFileError, certify, certify_rank, recheck
 from constructions.construction import Construction, DtypeCheck, logit_margins
 from constructions.memorize import memorize
+from constructions.transformer import Transformer
 
 __all__ = [
     "AttentionOnlyTransformer",
@@ -12,6 +13,7 @@ __all__ = [
     "Construction",
     "DtypeCheck",
     "ModelFileError",
+    "Transformer",
     "certify",
     "certify_rank",
     "load_with_provenance",

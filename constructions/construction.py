@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from constructions.aot import AttentionOnlyTransformer
+from constructions.transformer import Transformer
 from theory.tasks import AssociationTask
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -118,12 +119,12 @@ class Construction:
 
 
 def logit_margins(
-    model: AttentionOnlyTransformer, task: AssociationTask, indices: Int[np.ndarray, "some"] | None = None
+    model: AttentionOnlyTransformer | Transformer, task: AssociationTask, indices: Int[np.ndarray, "some"] | None = None
 ) -> Tensor:
     """Per association the label's logit minus the largest other one; NaN where a logit is not a number.
 
     Args:
-        model: any attention-only transformer whose vocabulary covers the task's.
+        model: any attention-only transformer, or `Transformer`, whose vocabulary covers the task's.
         task: the associations.
         indices: which of them, all by default.
 

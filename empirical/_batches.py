@@ -22,8 +22,9 @@ DRAWS_STREAM, ORDER_STREAM, WEIGHTS_STREAM = 1, 2, 3
 CHUNK_ROWS = 1 << 14
 """Rows of data looked up at a time, over all models of a stack."""
 
-ROW_MULTIPLE = 8
-"""Rows of a step come in multiples of this."""
+ROW_MULTIPLE = 32
+"""Rows of a step come in multiples of this: torch computes the last entries of an elementwise function, fewer than two vectors of
+the processor (32 numbers at most), one by one and with other rounding."""
 
 
 def rows_of_a_step(task: AssociationTask, settings: "TrainingSettings") -> int:
@@ -60,7 +61,7 @@ class Batches:
         if self.whole_table:
             unused = self.rows - self.num_associations
             tokens, targets = np.pad(tokens, ((0, 0), (0, unused))), np.pad(targets, (0, unused))
-        self.tokens = torch.as_tensor(tokens, device=device)  # (S, T0)
+        self.tokens = torch.as_tensor(tokens if self.whole_table else tokens.T.copy(), device=device)  # (S, T0) or (T0, S)
         self.targets = torch.as_tensor(targets, device=device)
 
     def epoch(self) -> Iterator[Batch]:
@@ -87,9 +88,10 @@ class Batches:
             drawn = np.pad(drawn, ((0, 0), (0, 0), (0, unused)))
             weights = torch.ones(models, self.rows, dtype=self.settings.dtype, device=self.device)
             weights[:, size:] = 0
-        together = max(1, CHUNK_ROWS // (models * size))
+        together = max(1, CHUNK_ROWS // (models * size)) if self.device.type == "cpu" else batches
         for start in range(0, batches, together):
             rows = torch.as_tensor(drawn[:, start : start + together], device=self.device)[self.place].transpose(0, 1)
-            tokens = self.tokens[:, rows].permute(1, 2, 0, 3).contiguous()  # (batches, models, S, rows)
-            targets = self.targets[rows].unsqueeze(2)
+            sizes = (*rows.shape, -1)
+            tokens = self.tokens.index_select(0, rows.reshape(-1)).view(sizes).transpose(2, 3).contiguous()
+            targets = self.targets.index_select(0, rows.reshape(-1)).view(rows.shape).unsqueeze(2)
             yield from zip(tokens, targets, [weights] * len(tokens), strict=True)

@@ -112,16 +112,23 @@ def _trained(task: AssociationTask, spec: Mapping[str, Any]) -> Iterator[dict[st
             yield {**common, "num_diverged": 1, "reason": model.reason}
             continue
         counts = {"nominal_parameters": model.nominal_parameters, "effective_parameters": model.effective_parameters}
-        columns = _model_columns(model.to_transformer(), task, seconds, **counts)
+        converted = model.to_transformer()
+        assert isinstance(converted, AttentionOnlyTransformer)  # as the shape has one layer and no MLP
+        columns = _model_columns(converted, task, seconds, **counts)
         yield {**columns, **common, "draw_accuracy": model.notebook_accuracy}
 
 
 def _model_columns(
-    model: AttentionOnlyTransformer, task: AssociationTask, seconds: float, **counts: int
+    model: AttentionOnlyTransformer,
+    task: AssociationTask,
+    seconds: float,
+    nominal_parameters: int | None = None,
+    effective_parameters: int | None = None,
 ) -> dict[str, Any]:
     """What the ruler says of a model, and how much of that is certain."""
     proved = certify(model, task, dtypes=()).statements["exact"].num_right
+    measured = measure(model, task, nominal_parameters=nominal_parameters, effective_parameters=effective_parameters)
     return {
-        "num_heads": model.num_heads, "head_dim": model.head_dim, **measured_columns(measure(model, task, **counts)),
+        "num_heads": model.num_heads, "head_dim": model.head_dim, **measured_columns(measured),
         "certified": proved, "num_models": 1, "dtype": "float64", "device": "cpu", "seconds": seconds,
     }  # fmt: skip

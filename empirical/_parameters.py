@@ -70,7 +70,7 @@ class Layout:
         """Number of trained scalars of one model."""
         return sum(prod(size) for size in self.blocks().values())
 
-    def num_effective_parameters(self) -> int:
+    def num_effective_parameters(self) -> int | None:
         """Nominal parameters less the directions that alter no logit of any sequence, for generic weights.
 
         Paper variant: `theory.memorization.effective_parameters`.
@@ -102,12 +102,15 @@ class Layout:
 class StackedParameters:
     """M models of one layout in one flat tensor, with a gradient of the same form; every block is a view of shape (M, ...).
 
+    `score_scale` is the layout's; a stack of models of different d_h, padded with zeros, has a tensor (M, 1, 1, 1) there.
+
     The flat tensor ends in `PADDING` unused zeros: processors take the last few entries one by one, with other rounding than
     the rest, and a model's result shall not depend on whether it comes last.
     """
 
     def __init__(self, layout: Layout, num_models: int, dtype: torch.dtype, device: torch.device) -> None:
         self.layout, self.num_models = layout, num_models
+        self.score_scale: float | Tensor = layout.score_scale
         self.flat = torch.zeros(num_models * layout.num_parameters() + PADDING, dtype=dtype, device=device)
         self.flat_grad = torch.zeros_like(self.flat)
         self.block: dict[str, Tensor] = {}
@@ -120,19 +123,18 @@ class StackedParameters:
             start = end
 
     def put(self, model: int, weights: dict[str, Float[np.ndarray, "..."]]) -> None:
-        """Write one model's blocks (any number of heads up to the stack's) into place `model`."""
+        """Write one model's blocks, of any sizes up to the stack's, into place `model`; the rest stays zero."""
         for name, values in weights.items():
-            target = self.block[name][model]
-            if name in ("left", "right"):
-                target = target[:, : values.shape[1]]
-            target.copy_(torch.as_tensor(values))
+            self._part(self.block[name][model], values.shape).copy_(torch.as_tensor(values))
 
-    def take(self, model: int, num_heads: int) -> dict[str, Tensor]:
-        """A copy on the CPU of one model's blocks with its own number of heads."""
-        return {
-            name: (block[model][:, :num_heads] if name in ("left", "right") else block[model]).detach().cpu().clone()
-            for name, block in self.block.items()
-        }
+    def take(self, model: int, layout: Layout) -> dict[str, Tensor]:
+        """A copy on the CPU of one model's blocks in the sizes of its own layout."""
+        sizes = layout.blocks()
+        return {name: self._part(block[model], sizes[name]).detach().cpu().clone() for name, block in self.block.items()}
+
+    @staticmethod
+    def _part(block: Tensor, size: tuple[int, ...]) -> Tensor:
+        return block[tuple(map(slice, size))]
 
 
 def initial_weights(layout: Layout, generator: np.random.Generator) -> dict[str, Float[np.ndarray, "..."]]:

@@ -3,20 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from empirical._batches import WEIGHTS_STREAM, Batches, rows_of_a_step
-from empirical._parameters import VARIANTS, Layout, StackedParameters, Variant, initial_weights
-from empirical._stacked import Engine, GeneralEngine, PairEngine
-from theory.shapes import AttentionShape
+from empirical._loss import Adam, Record
+from empirical._loss import softmax_in_place as softmax_in_place
+from empirical._loss import summed_loss_gradient as summed_loss_gradient
+from empirical._models import drawn_weights, engine_of, kept_results, largest_result, layout_of, stack_elements, step_work
+from empirical._padding import stack_key, widest_layout
+from empirical._parameters import VARIANTS, Layout, StackedParameters, Variant
+from empirical._steps import FixedStep, PlainStep
+from theory.shapes import AttentionShape, TransformerShape
 from theory.tasks import AssociationTask
 
 if TYPE_CHECKING:
@@ -32,18 +37,18 @@ MAX_WORKERS = 8
 """Stacks computed at the same time at most: beyond that they mostly wait for the interpreter."""
 
 SPLIT_WORK = 1 << 21
-"""A stack is not split to feed another thread unless the parts have this many multiplications in each big product."""
-
-STACK_ELEMENTS = 1 << 18
-"""Models share a stack as long as its largest intermediate result has at most this many entries."""
+"""A stack is not split to feed another thread unless the parts have this many multiplications in each big product: threads that
+call short operations spend the time they save waiting for the interpreter (five models of d = 10 and H = 11 on two threads, three
+and two of them, are some 15% slower than on one)."""
 
 REPORT_EVERY = 16
 """Steps between two looks at the loss."""
 
-NOTEBOOK_FLOOR = 1e-12
-"""What the notebook adds to a probability before it takes the logarithm; reported losses do the same."""
+PADDED_DEVICES = ("cuda",)
+"""Kinds of devices on which all models of a call that can be padded to one size are trained as one stack."""
 
-Member = tuple[int, int]  # (index of the shape, repetition)
+Member = tuple[Layout, int]
+"""A model to be trained: its layout and its repetition."""
 
 
 @dataclass(frozen=True)
@@ -68,40 +73,14 @@ class StackResult:
         }
 
 
-def padded_heads(layout: Layout) -> int:
-    """Heads of the stack that a model is trained in: its own, or the next multiple of 12 where heads are small.
-
-    With k <= 4 a step costs the overhead of its calls rather than arithmetic, so several head counts in one stack are nearly
-    free. The width depends on nothing but the model: its padding takes part in the rounding of its sums.
-    """
-    heads = layout.shape.num_heads
-    return -(-heads // 12) * 12 if layout.inner_dim <= 4 else heads
-
-
-def _use_pairs(layout: Layout) -> bool:
-    """Whether the engine for pairs is the quicker one: S = 2, and k^2 products a row at most some 4 times H d_h (measured)."""
-    width = layout.shape.num_heads * layout.shape.head_dim
-    return layout.seq_len == 2 and layout.inner_dim**2 <= 4 * max(width, 32)
-
-
-def _largest_result(layout: Layout, rows: int) -> int:
-    """Entries of the largest intermediate result of one model."""
-    if _use_pairs(layout):
-        inner = max(layout.inner_dim**2, layout.shape.num_heads)
-    else:
-        inner = max(layout.inner_dim, layout.shape.num_heads * layout.shape.head_dim) * layout.seq_len
-    tokens = 0 if _use_pairs(layout) else inner * layout.vocab_size
-    return max(rows * max(inner, layout.vocab_size), tokens, layout.num_parameters())
-
-
 def checked_memory(
     task: AssociationTask, shapes: Sequence[AttentionShape], settings: "TrainingSettings", variant: Variant
 ) -> None:
     """ValueError, naming the first shape whose single model would not fit in `MAX_MODEL_BYTES`."""
     size = settings.dtype.itemsize
     for shape in shapes:
-        layout = Layout(task.vocab_size, task.seq_len, shape, variant)
-        needed = (4 * layout.num_parameters() + 8 * _largest_result(layout, rows_of_a_step(task, settings))) * size
+        layout = layout_of(task.vocab_size, task.seq_len, shape, variant)
+        needed = (4 * layout.num_parameters() + kept_results(layout, rows_of_a_step(task, settings))) * size
         if needed > MAX_MODEL_BYTES:
             raise ValueError(
                 f"shapes: {shape} with vocab_size = {task.vocab_size} would take about {needed / 1024**3:.1f} GiB a model: "
@@ -110,117 +89,125 @@ def checked_memory(
 
 
 def plan_stacks(
-    layouts: Sequence[Layout],
-    num_models: int,
+    members: Sequence[Member],
     task: AssociationTask,
     settings: "TrainingSettings",
     device: torch.device,
     workers: int = 1,
-) -> list[list[Member]]:
-    """Which models are trained together; as many stacks as `workers` where they stay large enough to be worth it."""
+) -> list[list[int]]:
+    """Which members, by their places, are trained together; as many stacks as `workers` where they stay large enough."""
+    groups: dict[object, list[int]] = {}
+    for place in sorted(range(len(members)), key=lambda n: members[n][0].shape.num_heads):
+        groups.setdefault(stack_key(members[place][0], device.type in PADDED_DEVICES), []).append(place)
+    if device.type in PADDED_DEVICES:
+        return list(groups.values())
     rows = rows_of_a_step(task, settings)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number in sorted(range(len(layouts)), key=lambda n: layouts[n].shape.num_heads):
-        shape = layouts[number].shape
-        groups.setdefault((shape.embed_dim, shape.head_dim, padded_heads(layouts[number])), []).append(number)
-    stacks: list[list[Member]] = []
-    for numbers in groups.values():
-        members = [(number, repetition) for number in numbers for repetition in range(num_models)]
-        fit = max(1, STACK_ELEMENTS // _largest_result(layouts[numbers[-1]], rows)) if device.type == "cpu" else len(members)
-        work = rows * layouts[numbers[-1]].inner_dim ** 2 * padded_heads(layouts[numbers[-1]])
-        feed = min(-(-workers // len(groups)), len(members) * work // SPLIT_WORK)
-        count = max(-(-len(members) // fit), feed)
-        for part in np.array_split(np.arange(len(members)), count):  # of sizes as equal as possible
-            stacks.append([members[place] for place in part])
+    stacks: list[list[int]] = []
+    for places in groups.values():
+        widest = widest_layout([members[place][0] for place in places])
+        fit = max(1, stack_elements(widest) // largest_result(widest, rows))
+        feed = min(-(-workers // len(groups)), len(places) * step_work(widest, rows) // SPLIT_WORK)
+        count = max(-(-len(places) // fit), feed)
+        stacks += [part.tolist() for part in np.array_split(places, count)]  # of sizes as equal as possible
     return stacks
 
 
 def run_stack(
     task: AssociationTask,
-    layouts: Sequence[Layout],
-    members: list[Member],
+    members: Sequence[Member],
     settings: "TrainingSettings",
     seed: int,
     device: torch.device,
     report: Callable[[int, float], None],
+    over: Event,
 ) -> list[StackResult]:
     """Train the models of one stack; one result for each of `members`.
 
-    `report` is told, now and then, how many steps were done since it was last told and the mean loss; it may raise to stop.
+    `report` is told, now and then, how many steps were done since it was last told and the mean loss. `over` is looked at in
+    every step: once it is set, `Stopped` is raised.
     """
-    widest = layouts[members[0][0]]
-    widest = replace(widest, shape=replace(widest.shape, num_heads=padded_heads(widest)))
-    parameters = StackedParameters(widest, len(members), settings.dtype, device)
-    for place, (number, repetition) in enumerate(members):
-        parameters.put(place, initial_weights(layouts[number], weight_generator(layouts[number], seed, repetition)))
+    layouts = [layout for layout, _ in members]
+    scales = torch.tensor([layout.score_scale for layout in layouts], dtype=settings.dtype, device=device)
+    parameters = StackedParameters(widest_layout(layouts), len(members), settings.dtype, device)
+    if len(set(scales.tolist())) > 1:
+        parameters.score_scale = scales.view(-1, 1, 1, 1)
+    for place, (layout, repetition) in enumerate(members):
+        parameters.put(place, drawn_weights(layout, weight_generator(layout, seed, repetition)))
     data = Batches(task, settings, seed, [repetition for _, repetition in members], device)
-    engine: Engine = (PairEngine if _use_pairs(widest) else GeneralEngine)(parameters, rows_of_a_step(task, settings))
-    record = _Record(len(members), settings, device)
-    adam = _Adam(parameters, settings)
+    engine = engine_of(parameters, rows_of_a_step(task, settings))
+    record = Record(len(members), settings, device)
+    take = (FixedStep if device.type in PADDED_DEVICES else PlainStep)(engine, Adam(parameters, settings), record)
     step, told, num_steps = 0, 0, settings.num_steps
     for epoch in range(settings.epochs):
         rate = settings.rate(epoch)
-        for tokens, targets, weights in data.epoch():
-            probabilities = softmax_in_place(engine.logits(tokens))
-            if step in record.window:
-                record.add(probabilities, targets, weights)
+        for batch in data.epoch():
+            if over.is_set():
+                raise Stopped
+            in_window = step in record.window
             step += 1
-            if step % REPORT_EVERY == 0 or step == num_steps or step % settings.num_batches == 0:
-                report(step - told, record.look(probabilities, targets, weights, epoch))
+            looked_at = step % REPORT_EVERY == 0 or step == num_steps or step % settings.num_batches == 0
+            losses = take(batch, rate, in_window, looked_at)
+            if losses is not None:
+                report(step - told, record.look(losses, epoch))
                 told = step
-            engine.backward(summed_loss_gradient(probabilities, targets, weights))
-            adam.step(rate)
         if all(record.reasons):
             break
     record.close(parameters)
     if step < num_steps:
         report(num_steps - told, float("nan"))
     return [
-        StackResult(
-            record.accuracy(place),
-            record.loss(place),
-            record.reasons[place],
-            parameters.take(place, layouts[number].shape.num_heads),
-        )
-        for place, (number, _) in enumerate(members)
+        StackResult(record.accuracy(place), record.loss(place), record.reasons[place], parameters.take(place, layout))
+        for place, layout in enumerate(layouts)
     ]
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """Raised inside a stack when the call it belongs to is over."""
+
+
+@dataclass(frozen=True)
+class FinishedStack:
+    """A stack that has been trained: the places of its members in the call, their results, wall seconds it took."""
+
+    places: list[int]
+    results: list[StackResult]
+    seconds: float
 
 
 def run_stacks(
     task: AssociationTask,
-    layouts: Sequence[Layout],
-    num_models: int,
+    members: Sequence[Member],
     settings: "TrainingSettings",
     seed: int,
     device: torch.device,
     progress: Progress | None,
-) -> dict[Member, StackResult]:
-    """Train all models of a call. On CPUs stacks run side by side, as many as torch has threads, each on one thread.
+    finished: Callable[[FinishedStack], None],
+) -> None:
+    """Train all models of a call; `finished` hears of every stack, in the caller's thread, as soon as it is done.
 
-    Operations on a stack are too short to be worth sharing among threads, and threads that wait for each other in every
-    operation come to a halt where another program takes one of the processors. It also makes the result independent of the
-    number of threads. The number that torch is set to is put back at the end.
+    On CPUs stacks run side by side, as many as torch has threads, each on one thread. Operations on a stack are too short to
+    be worth sharing among threads, and threads that wait for each other in every operation come to a halt where another
+    program takes one of the processors. It also makes the result independent of the number of threads. The number that torch
+    is set to is put back at the end.
     """
     threads = torch.get_num_threads()
     workers = min(threads, MAX_WORKERS) if device.type == "cpu" else 1
-    stacks = plan_stacks(layouts, num_models, task, settings, device, workers)
-    stacks.sort(key=lambda members: -len(members) * layouts[members[0][0]].num_parameters())  # the longest first
+    stacks = plan_stacks(members, task, settings, device, workers)
+    stacks.sort(key=lambda places: -len(places) * members[places[-1]][0].num_parameters())  # the longest first
     total, done = len(stacks) * settings.num_steps, 0
-    messages: SimpleQueue[tuple[int, float] | None] = SimpleQueue()
+    messages: SimpleQueue[tuple[int, float] | FinishedStack | None] = SimpleQueue()
     over = Event()
 
-    def tell(steps: int, loss: float) -> None:
-        if over.is_set():
-            raise _Stopped
-        messages.put((steps, loss))
-
-    def one(members: list[Member]) -> list[StackResult]:
+    def one(places: list[int]) -> None:
+        start = perf_counter()
         try:
-            return run_stack(task, layouts, members, settings, seed, device, tell)
+            if over.is_set():
+                raise Stopped
+            results = run_stack(
+                task, [members[place] for place in places], settings, seed, device,
+                lambda steps, loss: messages.put((steps, loss)), over,
+            )  # fmt: skip
+            messages.put(FinishedStack(places, results, perf_counter() - start))
         except BaseException:
             over.set()
             raise
@@ -231,23 +218,20 @@ def run_stacks(
     try:
         if device.type == "cpu":
             torch.set_num_threads(1)
-        futures = [pool.submit(one, members) for members in stacks]
+        futures = [pool.submit(one, places) for places in stacks]
         running = len(stacks)
-        while running:  # the caller's callback, and Ctrl-C, belong to this thread
+        while running:  # the caller's callbacks, and Ctrl-C, belong to this thread
             message = messages.get()
             if message is None:
                 running -= 1
+            elif isinstance(message, FinishedStack):
+                finished(message)
             elif progress is not None:
                 done += message[0]
                 progress(done, total, message[1])
         for error in (future.exception() for future in futures):
-            if error is not None and not isinstance(error, _Stopped):
+            if error is not None and not isinstance(error, Stopped):
                 raise error
-        return {
-            member: result
-            for members, future in zip(stacks, futures, strict=True)
-            for member, result in zip(members, future.result(), strict=True)
-        }
     finally:
         over.set()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -257,91 +241,10 @@ def run_stacks(
 def weight_generator(layout: Layout, seed: int, repetition: int) -> np.random.Generator:
     """The stream of one model's initial weights: a function of seed, variant, shape and repetition alone."""
     shape = layout.shape
-    sizes = (shape.embed_dim, shape.num_heads, shape.head_dim)
-    return np.random.default_rng([WEIGHTS_STREAM, seed, VARIANTS.index(layout.variant), *sizes, repetition])
-
-
-def softmax_in_place(logits: Float[Tensor, "models vocab_size rows"]) -> Float[Tensor, "models vocab_size rows"]:
-    """Softmax over the vocabulary; on CPUs torch's own takes twice as long along an axis that is not the last."""
-    logits.sub_(logits.amax(1, keepdim=True)).exp_()
-    return logits.div_(logits.sum(1, keepdim=True))
-
-
-def summed_loss_gradient(
-    probabilities: Float[Tensor, "models vocab_size rows"],
-    targets: Int[Tensor, "models 1 rows"],
-    weights: Float[Tensor, "models rows"] | None,
-) -> Float[Tensor, "models vocab_size rows"]:
-    """Gradient by the logits of the cross-entropy summed (not averaged) over the batch; overwrites `probabilities`.
-
-    It is (softmax - one-hot) times the row weights.
-    """
-    minus_one = probabilities.new_full((1, 1, 1), -1.0)
-    gradient = probabilities.scatter_add_(1, targets, minus_one.expand(targets.shape))
-    return gradient if weights is None else gradient.mul_(weights.unsqueeze(1))
-
-
-class _Adam:
-    """Adam on the flat parameters. The gradient it gets is that of the summed loss, batch_size times the mean's; with
-    epsilon scaled alike, the step is the one that Adam takes for the mean."""
-
-    def __init__(self, parameters: StackedParameters, settings: "TrainingSettings") -> None:
-        self.parameters, self.settings, self.steps = parameters, settings, 0
-        self.mean, self.square = torch.zeros_like(parameters.flat), torch.zeros_like(parameters.flat)
-        self.root = torch.empty_like(parameters.flat)
-
-    def step(self, rate: float) -> None:
-        first, second = self.settings.betas
-        self.steps += 1
-        gradient = self.parameters.flat_grad
-        self.mean.lerp_(gradient, 1 - first)
-        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        correction = (1 - second**self.steps) ** 0.5
-        torch.sqrt(self.square, out=self.root).add_(self.settings.epsilon * self.settings.batch_size * correction)
-        self.parameters.flat.addcdiv_(self.mean, self.root, value=-rate * correction / (1 - first**self.steps))
-
-
-class _Record:
-    """Accuracy and loss over the window, and which models diverged."""
-
-    def __init__(self, num_models: int, settings: "TrainingSettings", device: torch.device) -> None:
-        last = settings.num_steps - 1
-        self.window = range(last - settings.accuracy_window, last)
-        self.batch_size, self.epochs = settings.batch_size, settings.epochs
-        self.correct = torch.zeros(num_models, dtype=torch.float64, device=device)
-        self.total_loss = torch.zeros(num_models, dtype=torch.float64, device=device)
-        self.reasons = [""] * num_models
-
-    def add(self, probabilities: Tensor, targets: Tensor, weights: Tensor | None) -> None:
-        right = (probabilities.argmax(dim=1, keepdim=True) == targets).squeeze(1).to(torch.float64)
-        self.correct += (right if weights is None else right * weights).sum(1)
-        self.total_loss += self._loss(probabilities, targets, weights) * self.batch_size
-
-    def _loss(self, probabilities: Tensor, targets: Tensor, weights: Tensor | None) -> Float[Tensor, " models"]:
-        rows = -(probabilities.gather(1, targets).squeeze(1) + NOTEBOOK_FLOOR).log()
-        return (rows if weights is None else rows * weights).sum(1).to(torch.float64) / self.batch_size
-
-    def look(self, probabilities: Tensor, targets: Tensor, weights: Tensor | None, epoch: int) -> float:
-        """Mean loss of the models still finite on this batch, after noting those that are not."""
-        losses = self._loss(probabilities, targets, weights).tolist()
-        finite = [loss for loss in losses if abs(loss) < float("inf")]
-        for place, loss in enumerate(losses):
-            if not abs(loss) < float("inf") and not self.reasons[place]:
-                self.reasons[place] = f"loss not finite in epoch {epoch + 1} of {self.epochs}"
-        return sum(finite) / len(finite) if finite else float("nan")
-
-    def close(self, parameters: StackedParameters) -> None:
-        """Note the models that the last steps broke."""
-        for place in range(len(self.reasons)):
-            whole = all(bool(torch.isfinite(block[place]).all()) for block in parameters.block.values())
-            if not self.reasons[place] and not whole:
-                self.reasons[place] = "parameters not finite after the last step"
-
-    def accuracy(self, place: int) -> float:
-        return float(self.correct[place]) / (len(self.window) * self.batch_size)
-
-    def loss(self, place: int) -> float:
-        return float(self.total_loss[place]) / (len(self.window) * self.batch_size)
+    words = [WEIGHTS_STREAM, seed, VARIANTS.index(layout.variant), shape.embed_dim, shape.num_heads, shape.head_dim, repetition]
+    if isinstance(shape, TransformerShape):
+        words += [shape.num_layers, shape.mlp_width]
+    return np.random.default_rng(words)
 
 
 @contextmanager

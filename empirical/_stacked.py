@@ -1,16 +1,15 @@
-"""Forward and backward pass of a stack of one-layer models, written out by hand: no autograd, last position only.
+"""Forward and backward pass of a stack of one-layer models on pairs, written out by hand: no autograd, last position only.
 
-Two engines compute the same thing. `PairEngine` is for sequences of two tokens, where a softmax over two scores is the
-sigmoid of their difference. With z the input of the attention at the last position and delta the input at the first
-minus z, a head's score difference is delta^T (W_K W_Q^T) z and its output z W_V W_O + a delta W_V W_O. Both
-are linear in the k^2 products delta_j z_i or delta_j a, so that all heads of a model share one matrix product each
-way. `GeneralEngine` takes any length: queries, keys and values are computed per token and position, then gathered.
+For sequences of two tokens a softmax over two scores is the sigmoid of their difference. With z the input of the attention at
+the last position and delta the input at the first minus z, a head's score difference is delta^T (W_K W_Q^T) z and its output
+z W_V W_O + a delta W_V W_O. Both are linear in the k^2 products delta_j z_i or delta_j a, so that all heads of a model share
+one matrix product each way. For wide heads, and any other length, `_token_engine.TokenEngine` computes the same thing.
 
 M models, R rows of data, N tokens, S positions, H heads; d, k and r are the widths of residual stream, attention input
 and head. Rows run along the last axis everywhere.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +18,7 @@ from torch import Tensor
 from empirical._parameters import StackedParameters
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What training needs: logits of rows of tokens, and the gradient that belongs to the last logits computed."""
 
@@ -45,6 +45,8 @@ class PairEngine:
         self.p, self.g, self.layout, self.rows = parameters.block, parameters.grad, layout, rows
         self.models, self.k, self.heads = parameters.num_models, layout.inner_dim, layout.shape.num_heads
         self.residual_positions = layout.variant == "paper"
+        scaled = layout.variant == "notebook"
+        self.score_scale = parameters.score_scale if scaled else None
         empty, models, k, heads = parameters.flat.new_empty, self.models, self.k, self.heads
         self.logits_out = empty(models, layout.vocab_size, rows)
         self.gathered, self.d_gathered = empty(models, k, 2 * rows), empty(models, k, 2 * rows)
@@ -109,8 +111,8 @@ class PairEngine:
 
     def _attend(self) -> None:
         torch.bmm(self.left, self.right, out=self.maps_flat)
-        if self.layout.score_scale != 1:
-            self.score_scale_map.mul_(self.layout.score_scale)
+        if self.score_scale is not None:
+            self.score_scale_map.mul_(self.score_scale)
         torch.mul(self.delta_j, self.z_i, out=self.outer_ji)
         torch.bmm(self.score_map, self.outer, out=self.scores)
         torch.sigmoid(self.scores, out=self.weights)
@@ -172,123 +174,7 @@ class PairEngine:
         torch.bmm(self.coefficients_rows, self.products_transposed, out=self.d_maps_rows)
         torch.bmm(self.z, d_attended.transpose(1, 2), out=self.d_value_sum)
         self.d_value_ji.add_(self.d_value_sum.unsqueeze(1))
-        if self.layout.score_scale != 1:
-            self.d_score_scale_map.mul_(self.layout.score_scale)
+        if self.score_scale is not None:
+            self.d_score_scale_map.mul_(self.score_scale)
         torch.bmm(self.d_maps_flat, self.right_transposed, out=self.d_left)
         torch.bmm(self.left_transposed, self.d_maps_flat, out=self.d_right)
-
-
-class GeneralEngine:
-    """The engine for any S >= 1."""
-
-    def __init__(self, parameters: StackedParameters, rows: int) -> None:
-        self.p, self.g, self.layout, self.rows = parameters.block, parameters.grad, parameters.layout, rows
-        self.models, self.k = parameters.num_models, parameters.layout.inner_dim
-        self.residual_positions = parameters.layout.variant == "paper"
-
-    def logits(self, tokens: Int[Tensor, "models_or_one seq_len rows"]) -> Float[Tensor, "models vocab_size rows"]:
-        p, shape = self.p, self.layout.shape
-        self.tokens = tokens
-        self.inside = torch.bmm(p["down"], p["token"]) if self.layout.shared_maps else p["token"]
-        residual = p["token"].gather(2, self._last(shape.embed_dim))
-        if self.residual_positions:
-            residual = residual + p["position"][:, :, -1:]
-        if shape.num_heads:
-            self.attended = self._attend()
-            mapped = torch.bmm(p["up"], self.attended) if self.layout.shared_maps else self.attended
-            residual = residual + mapped
-        self.embedding = residual
-        return torch.bmm(p["unembedding"], residual)
-
-    def _last(self, features: int) -> Int[Tensor, "models features rows"]:
-        return self.tokens[:, -1:].expand(self.models, features, self.rows)
-
-    def _all(self, features: int) -> Int[Tensor, "models features seq_len rows"]:
-        return self.tokens.unsqueeze(1).expand(self.models, features, -1, -1)
-
-    def _heads(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """W_K, W_V, W_Q as (M, H r, k) and W_O as (M, k, H r): head and head coordinate in one axis."""
-        left, right = self.p["left"], self.p["right"]
-        key, value = (left[:, i].transpose(2, 3).reshape(self.models, -1, self.k) for i in (0, 1))
-        query, output = (right[:, i].reshape(self.models, -1, self.k) for i in (0, 1))
-        return key, value, query, output.transpose(1, 2)
-
-    def _attend(self) -> Float[Tensor, "models inner rows"]:
-        shape, models, rows, seq_len = self.layout.shape, self.models, self.rows, self.layout.seq_len
-        width, vocab = shape.num_heads * shape.head_dim, self.layout.vocab_size
-        key, value, query, output = self._heads()
-        by_token = self.inside.unsqueeze(2) + self.p["position"].unsqueeze(3)
-        self.by_token = by_token.view(models, self.k, seq_len * vocab)
-        self.by_last_token = by_token[:, :, -1].contiguous()
-        index = self._all(width)
-        keys = torch.bmm(key, self.by_token).view(models, width, seq_len, vocab).gather(3, index)
-        values = torch.bmm(value, self.by_token).view(models, width, seq_len, vocab).gather(3, index)
-        queries = torch.bmm(query, self.by_last_token).gather(2, self._last(width)) * self.layout.score_scale
-        sizes = (models, shape.num_heads, shape.head_dim)
-        self.keys, self.values = keys.view(*sizes, seq_len, rows), values.view(*sizes, seq_len, rows)
-        self.queries = queries.view(*sizes, 1, rows)
-        self.attention = torch.softmax((self.keys * self.queries).sum(2), dim=2).unsqueeze(2)
-        self.context = (self.values * self.attention).sum(3).view(models, width, rows)
-        return torch.bmm(output, self.context)
-
-    def backward(self, d_logits: Float[Tensor, "models vocab_size rows"]) -> None:
-        p, g, shape = self.p, self.g, self.layout.shape
-        torch.bmm(d_logits, self.embedding.transpose(1, 2), out=g["unembedding"])
-        d_residual = torch.bmm(p["unembedding"].transpose(1, 2), d_logits)
-        g["token"].zero_().scatter_add_(2, self._last(shape.embed_dim), d_residual)
-        g["position"].zero_()
-        if self.residual_positions:
-            g["position"][:, :, -1] += d_residual.sum(2)
-        if not shape.num_heads:
-            if self.layout.shared_maps:
-                g["up"].zero_()
-                g["down"].zero_()
-            return
-        d_attended = d_residual
-        if self.layout.shared_maps:
-            torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
-            d_attended = torch.bmm(p["up"].transpose(1, 2), d_residual)
-        d_by_token = self._backward_attention(d_attended)
-        g["position"] += d_by_token.sum(3)
-        d_inside = d_by_token.sum(2)
-        if self.layout.shared_maps:
-            torch.bmm(d_inside, p["token"].transpose(1, 2), out=g["down"])
-            g["token"] += torch.bmm(p["down"].transpose(1, 2), d_inside)
-        else:
-            g["token"] += d_inside
-
-    def _backward_attention(self, d_attended: Float[Tensor, "models inner rows"]) -> Tensor:
-        shape, models, rows, seq_len = self.layout.shape, self.models, self.rows, self.layout.seq_len
-        heads, r, vocab = shape.num_heads, shape.head_dim, self.layout.vocab_size
-        width = heads * r
-        key, value, query, output = self._heads()
-        d_output = torch.bmm(self.context, d_attended.transpose(1, 2))
-        d_context = torch.bmm(output.transpose(1, 2), d_attended).view(models, heads, r, 1, rows)
-        d_values = d_context * self.attention
-        d_attention = (d_context * self.values).sum(2)
-        attention = self.attention.squeeze(2)
-        d_scores = attention * (d_attention - (attention * d_attention).sum(2, keepdim=True))
-        d_scores = d_scores.unsqueeze(2)
-        d_queries = (d_scores * self.keys).sum(3) * self.layout.score_scale
-        index = self._all(width)
-        zeros = d_attended.new_zeros
-        d_keys, d_values = (
-            zeros(models, width, seq_len, vocab)
-            .scatter_add_(3, index, d.reshape(models, width, seq_len, rows))
-            .view(models, width, -1)
-            for d in (d_scores * self.queries, d_values)
-        )
-        d_queries = zeros(models, width, vocab).scatter_add_(
-            2, self._last(width), d_queries.view(models, width, rows)
-        )
-        by_token = self.by_token.transpose(1, 2)
-        sizes = (models, heads, r, self.k)
-        left, right = self.g["left"], self.g["right"]
-        left[:, 0] = torch.bmm(d_keys, by_token).view(sizes).transpose(2, 3)
-        left[:, 1] = torch.bmm(d_values, by_token).view(sizes).transpose(2, 3)
-        right[:, 0] = torch.bmm(d_queries, self.by_last_token.transpose(1, 2)).view(sizes)
-        right[:, 1] = d_output.view(sizes)
-        d_by_token = torch.bmm(key.transpose(1, 2), d_keys) + torch.bmm(value.transpose(1, 2), d_values)
-        d_by_token = d_by_token.view(models, self.k, seq_len, vocab)
-        d_by_token[:, :, -1] += torch.bmm(query.transpose(1, 2), d_queries)
-        return d_by_token

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from constructions.aot import AttentionOnlyTransformer
 from constructions.construction import logit_margins
+from constructions.transformer import Transformer
 from theory.memorization import effective_parameters as effective_count
-from theory.memorization import memory_from_accuracy, parameter_count
+from theory.memorization import memory_from_accuracy
 from theory.tasks import AssociationTask
 
 LOGITS_AT_ONCE = 1 << 24
@@ -27,13 +28,15 @@ class Measurement:
         accuracy: held / T0.
         margin_min, margin_median, margin_max: of the label's logit over the next one, in logit units; NaN where a logit is NaN.
             The median of an even number is the lower one.
-        cross_entropy: mean of -log p(label), in nats, of the logits as they are.
+        cross_entropy: mean of -log p(label), in nats, of the logits as they are; NaN, like what follows from it, where `measure`
+            was told to leave it out.
         best_temperature: the temperature by which dividing all logits makes the cross-entropy least; NaN where none does.
         cross_entropy_at_best_temperature: that least mean, in nats; never above log N.
         nominal_parameters: scalars in the model's arrays, or those of its variant as told.
-        effective_parameters: those left after gauge freedom (`theory.memorization.effective_parameters`), or as told.
+        effective_parameters: those left after gauge freedom (`theory.memorization.effective_parameters`), or as told; None for
+            several layers or with an MLP, where the count is not known, unless told.
         bits_per_parameter: held * log2(N) / nominal_parameters.
-        bits_per_effective_parameter: held * log2(N) / effective_parameters.
+        bits_per_effective_parameter: held * log2(N) / effective_parameters; NaN where these are None.
         bits_by_cross_entropy: (T0 log2 N - total cross-entropy at the best temperature, in bits) / nominal_parameters; this
             estimate depends on the scale of the logits, hence the temperature.
         memory: X with accuracy = 1/N + (1 - 1/N) X / T0 (phi^-1, Corollary 2): associations beyond guessing; can be below 0.
@@ -52,7 +55,7 @@ class Measurement:
     best_temperature: float
     cross_entropy_at_best_temperature: float
     nominal_parameters: int
-    effective_parameters: int
+    effective_parameters: int | None
     bits_per_parameter: float
     bits_per_effective_parameter: float
     bits_by_cross_entropy: float
@@ -60,19 +63,21 @@ class Measurement:
 
 
 def measure(
-    model: AttentionOnlyTransformer,
+    model: AttentionOnlyTransformer | Transformer,
     task: AssociationTask,
     *,
     nominal_parameters: int | None = None,
     effective_parameters: int | None = None,
+    cross_entropy: bool = True,
 ) -> Measurement:
     """Measure a model on a task.
 
     Args:
-        model: any attention-only transformer, in any dtype, on any device.
+        model: any attention-only transformer or `Transformer`, in any dtype, on any device.
         task: the associations; its tokens must be in the model's vocabulary. The task's N is the N of the bits and of phi.
         nominal_parameters: the count to divide by, where the weights came from another parametrisation (a trained variant).
         effective_parameters: likewise.
+        cross_entropy: False leaves the cross-entropies and what follows from them NaN; they take most of the time.
 
     Returns:
         All numbers of the ruler. A logit that is NaN holds nothing and leaves margins and cross-entropy NaN.
@@ -83,12 +88,11 @@ def measure(
     for name, given in (("nominal_parameters", nominal_parameters), ("effective_parameters", effective_parameters)):
         if given is not None and given < 1:
             raise ValueError(f"{name} = {given}: at least 1 is legal")
-    shape = (model.vocab_size, model.seq_len, model.embed_dim, model.num_heads, model.head_dim)
-    nominal = parameter_count(*shape) if nominal_parameters is None else nominal_parameters
-    effective = effective_count(*shape) if effective_parameters is None else effective_parameters
+    nominal = sum(array.numel() for array in model.parameters()) if nominal_parameters is None else nominal_parameters
+    effective = _effective_parameters(model) if effective_parameters is None else effective_parameters
     margins = logit_margins(model, task)
     held = int((margins > 0).sum())
-    entropy, temperature, least = _cross_entropies(model, task)
+    entropy, temperature, least = _cross_entropies(model, task) if cross_entropy else (math.nan,) * 3
     bits = math.log2(task.vocab_size)
     stored = task.num_associations * (bits - least / math.log(2))
     broken = bool(margins.isnan().any())
@@ -105,13 +109,19 @@ def measure(
         nominal_parameters=nominal,
         effective_parameters=effective,
         bits_per_parameter=held * bits / nominal,
-        bits_per_effective_parameter=held * bits / effective,
+        bits_per_effective_parameter=math.nan if effective is None else held * bits / effective,
         bits_by_cross_entropy=stored / nominal,
         memory=float(memory_from_accuracy(held / task.num_associations, task.vocab_size, task.num_associations)),
     )
 
 
-def _cross_entropies(model: AttentionOnlyTransformer, task: AssociationTask) -> tuple[float, float, float]:
+def _effective_parameters(model: AttentionOnlyTransformer | Transformer) -> int | None:
+    if isinstance(model, Transformer):
+        return None
+    return effective_count(model.vocab_size, model.seq_len, model.embed_dim, model.num_heads, model.head_dim)
+
+
+def _cross_entropies(model: AttentionOnlyTransformer | Transformer, task: AssociationTask) -> tuple[float, float, float]:
     """Mean cross-entropy as is, best temperature, least mean cross-entropy; the infinite temperature gives log N."""
     chunks = _Logits(model, task)
     as_is = chunks.cross_entropy(1.0)
@@ -137,7 +147,7 @@ def _cross_entropies(model: AttentionOnlyTransformer, task: AssociationTask) -> 
 class _Logits:
     """The model's logits on a task relative to the label's, kept where they fit memory, computed again where they don't."""
 
-    def __init__(self, model: AttentionOnlyTransformer, task: AssociationTask) -> None:
+    def __init__(self, model: AttentionOnlyTransformer | Transformer, task: AssociationTask) -> None:
         self.model, self.task = model, task
         self.rows = max(1, LOGITS_AT_ONCE // model.vocab_size)
         self.kept = list(self._compute()) if task.num_associations <= 4 * self.rows else None

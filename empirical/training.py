@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from constructions.aot import AttentionOnlyTransformer
-from empirical._parameters import VARIANTS, Layout, Variant, to_transformer
-from empirical._run import Progress, checked_memory, run_stacks, shown_progress
+from constructions.transformer import Transformer
+from empirical._models import layout_of, transformer_of
+from empirical._parameters import VARIANTS, Layout, Variant
+from empirical._run import FinishedStack, Progress, checked_memory, run_stacks, shown_progress
 from theory.shapes import AttentionShape, checked_integer
 from theory.tasks import AssociationTask
 
-__all__ = ["Progress", "TrainedModel", "TrainedModels", "TrainingSettings", "Variant", "train"]
+__all__ = ["Progress", "TrainedModel", "TrainedModels", "TrainingSettings", "Variant", "train", "train_members"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ class TrainingSettings:
         return cls(batch_size=1024, num_batches=256)
 
     @classmethod
+    def experiment_5_mlp(cls) -> "TrainingSettings":
+        """The models of experiment 5 with an MLP: as `experiment_5`, but the rate falls to a hundredth, 0.01 to 0.0001."""
+        return cls(batch_size=1024, num_batches=256, final_learning_rate=0.0001)
+
+    @classmethod
+    def deep(cls) -> "TrainingSettings":
+        """The runs with three layers: 64 epochs of 128 batches of 512 at the constant rate 0.0025."""
+        return cls(batch_size=512, num_batches=128, learning_rate=0.0025, final_learning_rate=0.0025)
+
+    @classmethod
     def large_dimension(cls) -> "TrainingSettings":
         """The runs with N = 200 and d = 40 to 60: 64 epochs of 64 batches of 1024."""
         return cls(batch_size=1024)
@@ -89,7 +101,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """One model of a call of `train`.
+    """One model of a call of `train` or `train_members`.
 
     `notebook_accuracy` is the mean accuracy on the training batches of the accuracy window, each before its step;
     `final_loss` the mean cross-entropy over the same batches, in nats. Both are nan for a model that `diverged`:
@@ -113,24 +125,30 @@ class TrainedModel:
         """All trained scalars of the variant.
 
         d (S + 2 N) + 4 H d d_h in the paper's model. Notebook variant: 2 N d + S d_h + 4 H d_h^2, and 2 d d_h more for
-        the shared maps when d != d_h (not the size of what `to_transformer` returns, which is folded out of these).
+        the shared maps when d != d_h (not the size of what `to_transformer` returns, which is folded out of these). More
+        layers and MLPs add their own.
         """
         return self._layout.num_parameters()
 
     @property
-    def effective_parameters(self) -> int:
-        """Parameters left when changes that alter no logit are taken out; see `Layout.num_effective_parameters`."""
+    def effective_parameters(self) -> int | None:
+        """Parameters left when changes that alter no logit are taken out; None for a model that no count is known for.
+
+        See `Layout.num_effective_parameters`.
+        """
         return self._layout.num_effective_parameters()
 
-    def to_transformer(self, dtype: torch.dtype = torch.float64) -> AttentionOnlyTransformer:
+    def to_transformer(self, dtype: torch.dtype = torch.float64) -> AttentionOnlyTransformer | Transformer:
         """The trained model as equations (1)-(2); same logits up to rounding (about 1e-13 in float64).
+
+        Several layers, or an MLP, give a `constructions.transformer.Transformer`.
 
         Paper variant: embed_dim d. Notebook variant: embed_dim d + S, the last S coordinates one-hot positions, since
         that variant's residual stream carries none. Raises ValueError for a diverged model.
         """
         if self.diverged:
             raise ValueError(f"diverged = True: a model can be converted only if its training did not diverge ({self.reason})")
-        return to_transformer(self._layout, self.weights, dtype)
+        return transformer_of(self._layout, self.weights, dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +222,12 @@ def train(
     comes out bit for bit on the same machine, alone or in company.
 
     On a CPU, stacks of models run side by side, up to as many as torch has threads, each on one thread; the thread number
-    is put back at the end. Ctrl-C stops within a few steps.
+    is put back at the end. Ctrl-C stops within one step of every stack that is running.
 
     Args:
         task: the associations; any S >= 1 (S = 2 has a fast path).
-        shapes: distinct shapes, at least one; d_h > d and H = 0 are legal.
+        shapes: distinct shapes, at least one; d_h > d and H = 0 are legal. A `TransformerShape` of one layer without MLP
+            gives the model of its heads.
         num_models: repetitions per shape, >= 1.
         settings: schedule; None is `TrainingSettings.notebook()`.
         variant: "notebook" or "paper".
@@ -223,41 +242,93 @@ def train(
 
     Source: Dana, Pydi and Chevaleyre 2025, equations (1)-(2) and the notebook published with the paper.
     """
+    shapes = checked_shapes("shapes", shapes)
+    if len(set(shapes)) < len(shapes):
+        raise ValueError(f"shapes = {list(shapes)!r}: must be distinct (num_models sets the number of repetitions)")
+    num_models = checked_integer("num_models", num_models, 1)
+    members = [(shape, repetition) for shape in shapes for repetition in range(num_models)]
+    settings = TrainingSettings.notebook() if settings is None else settings
+    models = train_members(
+        task=task, members=members, settings=settings, variant=variant, seed=seed, device=device, progress=progress
+    )
+    place = str(torch.device("cpu" if device is None else device))
+    return TrainedModels(task, shapes, num_models, replace(settings), variant, models[0].seed, place, models)
+
+
+def train_members(
+    *,
+    task: AssociationTask,
+    members: Sequence[tuple[AttentionShape, int]],
+    settings: TrainingSettings | None = None,
+    variant: Variant = "notebook",
+    seed: int,
+    device: torch.device | str | None = None,
+    progress: Callable[[int, int, float], None] | bool = False,
+    on_models: Callable[[Sequence[TrainedModel], float], None] | None = None,
+) -> tuple[TrainedModel, ...]:
+    """Train any set of models on one task; the models in the order of `members`. See `train`, which gives the same numbers.
+
+    Args:
+        task, settings, variant, seed, device, progress: as for `train`.
+        members: distinct pairs (shape, repetition), at least one; repetition >= 0.
+        on_models: called, in the caller's thread, as soon as a stack of models is finished, with its models in the order of
+            `members` and the wall seconds that the stack took. What it raises ends the call.
+
+    Raises:
+        ValueError: an argument outside what is said here and at `train`, or models too large for memory.
+    """
     if not isinstance(task, AssociationTask):
         raise ValueError(f"task = {task!r}: must be an AssociationTask")
     settings = TrainingSettings.notebook() if settings is None else settings
     if not isinstance(settings, TrainingSettings):
         raise ValueError(f"settings = {settings!r}: must be a TrainingSettings or None")
-    shapes = tuple(shapes)
-    if not shapes or not all(isinstance(shape, AttentionShape) for shape in shapes):
-        raise ValueError(f"shapes = {list(shapes)!r}: must be one or more AttentionShape")
-    if len(set(shapes)) < len(shapes):
-        raise ValueError(f"shapes = {list(shapes)!r}: must be distinct (num_models sets the number of repetitions)")
-    num_models = checked_integer("num_models", num_models, 1)
+    members = tuple(members)
+    if not members or not all(isinstance(member, tuple) and len(member) == 2 for member in members):
+        raise ValueError(f"members = {list(members)!r}: must be one or more pairs of a shape and a repetition")
+    shapes = checked_shapes("members", [shape for shape, _ in members])
+    repetitions = [checked_integer("repetition", repetition, 0) for _, repetition in members]
+    if len(set(zip(shapes, repetitions, strict=True))) < len(members):
+        raise ValueError(f"members = {list(members)!r}: must be distinct")
     seed = checked_integer("seed", seed, 0)
     if variant not in VARIANTS:
         raise ValueError(f"variant = {variant!r}: must be one of {', '.join(map(repr, VARIANTS))}")
+    if on_models is not None and not callable(on_models):
+        raise ValueError(f"on_models = {on_models!r}: must be None or a callable")
     try:
         place = torch.device("cpu" if device is None else device)
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
         why = str(error).splitlines()[0]
         raise ValueError(f"device = {device!r}: must be a device that torch can use here ({why})") from None
-    checked_memory(task, shapes, settings, variant)
+    checked_memory(task, tuple(dict.fromkeys(shapes)), settings, variant)
 
-    layouts = [Layout(task.vocab_size, task.seq_len, shape, variant) for shape in shapes]
+    layouts = [layout_of(task.vocab_size, task.seq_len, shape, variant) for shape in shapes]
+    models: dict[int, TrainedModel] = {}
+
+    def finished(stack: FinishedStack) -> None:
+        made = {
+            number: TrainedModel(
+                shape=shapes[number],
+                variant=variant,
+                seed=seed,
+                repetition=repetitions[number],
+                _layout=layouts[number],
+                **result.as_fields(),
+            )
+            for number, result in zip(stack.places, stack.results, strict=True)
+        }
+        models.update(made)
+        if on_models is not None:
+            on_models([made[number] for number in sorted(made)], stack.seconds)
+
     with shown_progress(progress) as report:
-        results = run_stacks(task, layouts, num_models, settings, seed, place, report)
-    models = tuple(
-        TrainedModel(
-            shape=shape,
-            variant=variant,
-            seed=seed,
-            repetition=repetition,
-            _layout=layouts[number],
-            **results[number, repetition].as_fields(),
-        )
-        for number, shape in enumerate(shapes)
-        for repetition in range(num_models)
-    )
-    return TrainedModels(task, shapes, num_models, replace(settings), variant, seed, str(place), models)
+        run_stacks(task, list(zip(layouts, repetitions, strict=True)), settings, seed, place, report, finished)
+    return tuple(models[number] for number in range(len(members)))
+
+
+def checked_shapes(name: str, shapes: Sequence[AttentionShape]) -> tuple[AttentionShape, ...]:
+    """The shapes as a tuple, when there is at least one and all are shapes; ValueError that names the argument otherwise."""
+    shapes = tuple(shapes)
+    if not shapes or not all(isinstance(shape, AttentionShape) for shape in shapes):
+        raise ValueError(f"{name} = {list(shapes)!r}: must be one or more AttentionShape")
+    return shapes

@@ -1,4 +1,4 @@
-"""The shape of a bank of attention heads: the three numbers every capacity formula starts from."""
+"""The shape of a bank of attention heads, the three numbers every capacity formula starts from, and of layers of them."""
 
 from dataclasses import dataclass
 from operator import index
@@ -39,3 +39,30 @@ class AttentionShape:
     def rank(self) -> int:
         """r = min(d_h, d), the largest rank of one head's value-output map: width beyond d gains nothing."""
         return min(self.head_dim, self.embed_dim)
+
+
+@dataclass(frozen=True)
+class TransformerShape(AttentionShape):
+    """The shape of a transformer of several layers, each a bank of heads and, if wanted, a two-layer network behind it.
+
+    `num_layers` is L (>= 1), `mlp_width` the hidden width of the network after the heads of every layer (0: none). With their
+    defaults it is the shape of the one-layer model of Dana, Pydi and Chevaleyre 2025. Anything else raises ValueError.
+    """
+
+    num_layers: int = 1
+    mlp_width: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("num_layers", 1), ("mlp_width", 0)):
+            object.__setattr__(self, name, checked_integer(name, getattr(self, name), least))
+
+    @property
+    def attention_only(self) -> bool:
+        """Whether it is one layer of heads and nothing else."""
+        return self.num_layers == 1 and not self.mlp_width
+
+    @property
+    def heads(self) -> AttentionShape:
+        """The heads of one layer."""
+        return AttentionShape(self.embed_dim, self.num_heads, self.head_dim)

@@ -106,7 +106,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("constructions.aot.save_file", full)
+    monkeypatch.setattr("constructions._token_model.save_file", full)
     with pytest.raises(ModelFileError, match="No space left"):
         AttentionOnlyTransformer(5, 2, 3, 4, 2).save(saved)
     assert saved.read_bytes() == before

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from empirical._parameters import VARIANTS, Layout, StackedParameters, initial_weights
 from empirical._run import softmax_in_place, summed_loss_gradient
-from empirical._stacked import GeneralEngine, PairEngine
+from empirical._stacked import PairEngine
+from empirical._token_engine import TokenEngine
 from empirical.training import TrainingSettings, train
 from theory.shapes import AttentionShape
 from theory.tasks import AssociationTask
@@ -70,7 +71,7 @@ def test_gradients_equal_autograd(variant: Any, sizes: tuple[int, int, int, int]
     leaves = {name: block.clone().requires_grad_() for name, block in parameters.block.items()}
     expected = plain_logits(leaves, layout, tokens)
     (-(torch.log_softmax(expected, 1).gather(1, targets).squeeze(1) * weights).sum()).backward()
-    for engine_class in (PairEngine, GeneralEngine):
+    for engine_class in (PairEngine, TokenEngine):
         if engine_class is PairEngine and seq_len != 2:
             continue
         parameters.flat_grad.fill_(math.nan)  # every entry has to be written
@@ -89,7 +90,7 @@ def test_engines_agree_on_shared_rows() -> None:
     """One set of rows for all models (first axis 1), as in whole-table mode."""
     parameters = stack(Layout(6, 2, AttentionShape(3, 4, 2), "notebook"), 3)
     tokens = torch.randint(6, (1, 2, 9), generator=torch.Generator().manual_seed(0))
-    pair, general = PairEngine(parameters, 9), GeneralEngine(parameters, 9)
+    pair, general = PairEngine(parameters, 9), TokenEngine(parameters, 9)
     assert torch.allclose(pair.logits(tokens), general.logits(tokens), rtol=0, atol=1e-13)
     signal = torch.randn(3, 6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     pair.backward(signal)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import empirical._run as run_module
+from empirical._loss import Adam
 from empirical._parameters import VARIANTS, Layout, StackedParameters, initial_weights
 from empirical._run import run_stack, weight_generator
 from empirical.training import TrainedModel, TrainingSettings, train
@@ -155,7 +156,7 @@ def test_a_model_is_the_same_alone_and_in_company(
     together = train(task=task, shapes=[few, many], num_models=4, settings=settings, seed=1)
     again = train(task=task, shapes=[few, many], num_models=4, settings=settings, seed=1)
     assert all(same_bits(one, other) for one, other in zip(together, again, strict=True))
-    monkeypatch.setattr(run_module, "STACK_ELEMENTS", 1)  # one model a stack
+    monkeypatch.setattr(run_module, "stack_elements", lambda layout: 1)  # one model a stack
     monkeypatch.setattr(run_module, "MAX_WORKERS", 3)
     try:
         torch.set_num_threads(3)
@@ -177,6 +178,30 @@ def test_learning_rate_falls_from_first_to_last_epoch() -> None:
     assert settings.rate(0) == 0.01
     assert settings.rate(63) == pytest.approx(0.0005, rel=1e-12)
     assert TrainingSettings(epochs=1, num_batches=200).rate(0) == 0.01
+    with_mlp, deep = TrainingSettings.experiment_5_mlp(), TrainingSettings.deep()
+    for epoch in range(64):
+        assert with_mlp.rate(epoch) == pytest.approx(0.1 * (0.1 + (0.001 - 0.1) * epoch / 63), rel=1e-12)
+        assert deep.rate(epoch) == 0.0025
+    assert (with_mlp.batch_size, with_mlp.num_batches, with_mlp.num_steps) == (1024, 256, 16384)
+    assert (deep.batch_size, deep.num_batches, deep.num_steps) == (512, 128, 8192)
+
+
+def test_every_step_is_taken_at_its_epochs_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = Adam.step
+
+    def noted(self: Adam, rate: float | Tensor) -> None:
+        rates.append(float(rate))
+        step(self, rate)
+
+    monkeypatch.setattr(Adam, "step", noted)
+    settings = TrainingSettings(batch_size=8, num_batches=2)
+    for devices in (("cuda",), ("cpu",)):  # the plain step, and the one on fixed buffers
+        monkeypatch.setattr(run_module, "PADDED_DEVICES", devices)
+        rates.clear()
+        train(task=small_task(), shapes=[AttentionShape(5, 1, 5)], num_models=1, settings=settings, seed=0)
+        expected = np.repeat(np.linspace(0.01, 0.0005, 64), 2)
+        assert np.allclose(rates, expected, rtol=1e-12, atol=0)
 
 
 def test_models_learn_and_more_heads_learn_more() -> None:
@@ -209,8 +234,8 @@ def test_diverged_models_are_reported_and_not_averaged() -> None:
 def test_one_diverged_model_leaves_its_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, task = SHORT, small_task()
     layout = Layout(5, 2, AttentionShape(3, 4, 3), "notebook")
-    members = [(0, 0), (0, 1), (0, 2)]
-    whole = run_stack(task, [layout], members, settings, 0, CPU, lambda steps, loss: None)
+    members = [(layout, 0), (layout, 1), (layout, 2)]
+    whole = run_stack(task, members, settings, 0, CPU, lambda steps, loss: None, threading.Event())
     put = StackedParameters.put
 
     def spoilt(self: StackedParameters, model: int, weights: dict[str, Any]) -> None:
@@ -218,7 +243,7 @@ def test_one_diverged_model_leaves_its_neighbours_alone(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(StackedParameters, "put", spoilt)
     losses: list[float] = []
-    spoiled = run_stack(task, [layout], members, settings, 0, CPU, lambda steps, loss: losses.append(loss))
+    spoiled = run_stack(task, members, settings, 0, CPU, lambda steps, loss: losses.append(loss), threading.Event())
     assert [bool(result.reason) for result in spoiled] == [False, True, False]
     assert all(math.isfinite(loss) for loss in losses)
     for place in (0, 2):
@@ -258,7 +283,7 @@ def test_a_failing_stack_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(run_module, "PairEngine", broken)
+    monkeypatch.setattr(run_module, "engine_of", broken)
     with pytest.raises(MemoryError, match="no room"):
         train(task=small_task(), shapes=[AttentionShape(d, 2, d) for d in (2, 3, 5)], num_models=2, settings=SHORT, seed=0)
 
@@ -328,6 +353,6 @@ def test_batches_of_any_size_count_every_draw_once() -> None:
             if weight
         ]
         assert sorted(met) == sorted(data.draws.tolist())
-    assert targets[0].shape == (2, 1, 16)
+    assert targets[0].shape == (2, 1, 32)
     model = train(task=task, shapes=[AttentionShape(2, 1, 2)], num_models=1, settings=settings, seed=0)[0]
     assert 0 <= model.notebook_accuracy <= 1
