@@ -248,7 +248,7 @@ def _mean_row(task: AssociationTask, models: Sequence[TrainedModel]) -> dict[str
         )
         for model in models
     ]
-    row = {
+    row: dict[str, object] = {
         name: float(np.mean([getattr(m, name) for m in measured]))
         for name in ("memory", "bits_per_parameter", "bits_per_effective_parameter")
     }

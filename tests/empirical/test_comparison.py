@@ -112,6 +112,9 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says(size: int, seed:
 
 def test_published_values_are_the_sheet_of_the_paper() -> None:
     published = read_published()
-    assert len(published) == 13
     assert published["draw_accuracy"].between(0, 1).all()
-    assert set(published["experiment"]) == {"exp_1", "exp_6"}
+    assert published.groupby("experiment").size().to_dict() == {"exp_1": 77, "exp_2": 10, "exp_3": 11, "exp_6": 6}
+    assert not published.duplicated(["experiment", "embed_dim", "head_dim", "num_heads"]).any()
+    values = published.set_index(["experiment", "embed_dim", "head_dim", "num_heads"])["draw_accuracy"]
+    assert values["exp_1", 10, 10, 11] == 0.5063 and values["exp_1", 3, 3, 31] == 0.0973 and values["exp_6", 2, 2, 21] == 0.8578
+    assert values["exp_2", 10, 9, 20] == 0.6391 and values["exp_3", 15, 10, 20] == 0.8136

@@ -5,14 +5,14 @@ seed + t), so that tables are independent of each other; models on one table are
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
 from empirical.capacity import measure
-from empirical.training import Variant, train
+from empirical.training import TrainingSettings, Variant, train
 from headcount.claims.claim import Effort, Inquiry
-from theory.shapes import AttentionShape
+from theory.shapes import AttentionShape, TransformerShape
 from theory.tasks import AssociationTask
 
 Memories = Mapping[AttentionShape, float]
@@ -21,19 +21,21 @@ Memories = Mapping[AttentionShape, float]
 
 @dataclass(frozen=True)
 class Runs:
-    """What is trained on each table, with the paper's schedule: 64 epochs of 64 batches of 256.
+    """What is trained on each table, by default with the paper's schedule: 64 epochs of 64 batches of 256.
 
     Attributes:
         vocab_size: N; the tables hold all N^2 pairs.
         variant: "paper", equations (1)-(2), or "notebook", the code published with the paper.
         shapes: of the models.
         num_models: of each shape.
+        settings: another schedule.
     """
 
     vocab_size: int
     variant: Variant
     shapes: tuple[AttentionShape, ...]
     num_models: int = 1
+    settings: TrainingSettings | None = None
 
     @property
     def num_associations(self) -> int:
@@ -74,6 +76,21 @@ def two_dimensions(inquiry: Inquiry) -> Runs:
     return Runs(10, "notebook", tuple(AttentionShape(2, count, 2) for count in (1, 5, 9, 13, 17, 21)), inquiry.pick(3, 3, 20))
 
 
+def embed_dims(variant: Variant) -> Runs:
+    """Experiment 3 far from saturation, at H = 8: memory against d on either side of d_h = 10."""
+    return Runs(50, variant, tuple(AttentionShape(dim, 8, 10) for dim in (5, 10, 15)))
+
+
+def equal_parameters() -> tuple[Runs, Runs]:
+    """Experiment 5 made small, N = 40: 11 heads, and one head with a network of the parameters of 10, each at its own rates."""
+    notebook = TrainingSettings.notebook()
+    mlp = replace(notebook, final_learning_rate=TrainingSettings.experiment_5_mlp().final_learning_rate)
+    return (
+        Runs(40, "notebook", (TransformerShape(7, 11, 7),), settings=notebook),
+        Runs(40, "notebook", (TransformerShape(7, 1, 7, mlp_width=2 * 7 * 10),), settings=mlp),
+    )
+
+
 def train_table(runs: Runs, seed: int, progress: Callable[[int, int, float], None]) -> Memories:
     """Train on one table; the mean memory by shape.
 
@@ -81,8 +98,9 @@ def train_table(runs: Runs, seed: int, progress: Callable[[int, int, float], Non
     """
     task = AssociationTask.complete(runs.vocab_size, 2, seed=seed)
     trained = train(
-        task=task, shapes=runs.shapes, num_models=runs.num_models, variant=runs.variant, seed=seed, progress=progress
-    )
+        task=task, shapes=runs.shapes, num_models=runs.num_models, settings=runs.settings, variant=runs.variant, seed=seed,
+        progress=progress,
+    )  # fmt: skip
     if trained.diverged:
         raise ArithmeticError(f"table {seed}, {trained.diverged[0].shape}: training diverged, {trained.diverged[0].reason}")
     return {
