@@ -1,6 +1,7 @@
-"""What users type on the command line and typer cannot read by itself."""
+"""What users type on the command line and typer cannot read by itself, and how the help tells them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -21,6 +22,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def whole(flag: str, least: int, text: str) -> Any:
+    """An option that takes a whole number from `least` up."""
+    return typer.Option(flag, parser=at_least(least), metavar="INT", help=text)
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help."""
+    # \b keeps the lines of a paragraph as they are.
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def head_counts(text: str) -> list[int]:

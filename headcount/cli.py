@@ -1,4 +1,6 @@
-"""The command line: compare, landscape, build, measure, verify, certify, recheck. Slow imports happen when they are needed."""
+"""The command line: compare, landscape, build, measure, verify, certify, recheck, and the commands for experiments.
+
+Slow imports happen when they are needed."""
 
 from enum import Enum
 from pathlib import Path
@@ -7,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headcount import __version__
-from headcount._arguments import at_least, head_counts
+from headcount._arguments import at_least, example, head_counts, whole
+from headcount._experiment_cli import add_commands
 from headcount._plain_errors import PROGRAM, PlainGroup
 
 app = typer.Typer(
@@ -34,23 +37,13 @@ class _NumberFormat(Enum):
     float16 = "float16"
 
 
-def _whole(flag: str, least: int, text: str) -> Any:
-    """An option that takes a whole number from `least` up."""
-    return typer.Option(flag, parser=at_least(least), metavar="INT", help=text)
-
-
-def _example(*lines: str) -> str:
-    # \b keeps the lines of a paragraph as they are.
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=_example("headcount compare --heads 1,5,9 --num-models 5"))
+@app.callback(invoke_without_command=True, epilog=example("headcount compare --heads 1,5,9 --num-models 5"))
 def _headcount(
     context: typer.Context,
     version: Annotated[
@@ -63,7 +56,7 @@ def _headcount(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount compare",
         "headcount compare --vocab-size 20 --embed-dim 4 --head-dim 4 --heads 1:21:5 --num-models 5",
         "headcount compare --task my_table.csv --heads 1,5,9 --out my_results",
@@ -75,26 +68,26 @@ def compare(
         typer.Option("--task", metavar="FILE", help="CSV file, token_1,token_2,target; without it a random table of all pairs."),
     ] = None,
     vocab_size: Annotated[
-        int | None, _whole("--vocab-size", 2, "N, tokens; 10, or with --task its largest entry + 1.")
+        int | None, whole("--vocab-size", 2, "N, tokens; 10, or with --task its largest entry + 1.")
     ] = None,
-    embed_dim: Annotated[int, _whole("--embed-dim", 2, "d, width of the embedding.")] = 2,
-    head_dim: Annotated[int, _whole("--head-dim", 1, "d_h, width of a head, at most d.")] = 2,
+    embed_dim: Annotated[int, whole("--embed-dim", 2, "d, width of the embedding.")] = 2,
+    head_dim: Annotated[int, whole("--head-dim", 1, "d_h, width of a head, at most d.")] = 2,
     heads: Annotated[
         Any,  # list[int], which typer would take for an option given several times
         typer.Option("--heads", parser=head_counts, metavar="LIST", help="H: numbers, ranges first:last[:step], commas between."),
     ] = "1:21:4",
-    num_models: Annotated[int, _whole("--num-models", 1, "Models to train for each number of heads.")] = 20,
+    num_models: Annotated[int, whole("--num-models", 1, "Models to train for each number of heads.")] = 20,
     variant: Annotated[
         Literal["notebook", "paper"],
         typer.Option("--variant", help="Model to train: that of the published experiments, or of the theorem."),
     ] = "notebook",
-    epochs: Annotated[int, _whole("--epochs", 1, "Epochs of training.")] = 64,
-    num_batches: Annotated[int, _whole("--num-batches", 1, "Batches in an epoch.")] = 64,
-    batch_size: Annotated[int, _whole("--batch-size", 1, "Associations drawn for a batch.")] = 256,
+    epochs: Annotated[int, whole("--epochs", 1, "Epochs of training.")] = 64,
+    num_batches: Annotated[int, whole("--num-batches", 1, "Batches in an epoch.")] = 64,
+    batch_size: Annotated[int, whole("--batch-size", 1, "Associations drawn for a batch.")] = 256,
     table_seed: Annotated[
-        int | None, _whole("--table-seed", 0, "Seed of the random table; 0 unless given. Not with --task.")
+        int | None, whole("--table-seed", 0, "Seed of the random table; 0 unless given. Not with --task.")
     ] = None,
-    seed: Annotated[int, _whole("--seed", 0, "Seed of the models, trained and built.")] = 0,
+    seed: Annotated[int, whole("--seed", 0, "Seed of the models, trained and built.")] = 0,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for CSV, PNG and PDF; made if need be.")] = Path(
         "results"
     ),
@@ -123,7 +116,7 @@ def compare(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount landscape --quick",
         "headcount landscape --vocab 50 --embed-dim 10",
         "headcount landscape --vocab 20 --embed-dim 4 --fresh --out my_results",
@@ -134,12 +127,12 @@ def landscape(
         int | None,
         typer.Option("--vocab", "--vocab-size", parser=at_least(2), metavar="INT", help="N, tokens; 50, with --quick 10."),
     ] = None,
-    embed_dim: Annotated[int | None, _whole("--embed-dim", 2, "d, width of the embedding; 10, with --quick 2.")] = None,
+    embed_dim: Annotated[int | None, whole("--embed-dim", 2, "d, width of the embedding; 10, with --quick 2.")] = None,
     head_dim: Annotated[
-        int | None, _whole("--head-dim", 1, "d_h of solved and trained models, and of built ones that take any; d unless given.")
+        int | None, whole("--head-dim", 1, "d_h of solved and trained models, and of built ones that take any; d unless given.")
     ] = None,
-    num_tables: Annotated[int, _whole("--num-tables", 1, "Label tables, of seeds 0, 1, ..")] = 5,
-    num_models: Annotated[int, _whole("--num-models", 1, "Models to train for each number of heads, on the first table.")] = 5,
+    num_tables: Annotated[int, whole("--num-tables", 1, "Label tables, of seeds 0, 1, ..")] = 5,
+    num_models: Annotated[int, whole("--num-models", 1, "Models to train for each number of heads, on the first table.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller shape and less than a minute.")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Use nothing of the shipped record; compute all, however long it takes.")
@@ -173,21 +166,21 @@ def landscape(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount build my_table.csv --embed-dim 2 --head-dim 2 -o model.safetensors",
         "headcount measure model.safetensors my_table.csv",
     )
 )
 def build(
     task: Annotated[Path, typer.Argument(metavar="TASK.csv", help="CSV file with the header token_1,..,token_S,target.")],
-    embed_dim: Annotated[int, _whole("--embed-dim", 2, "d, width of the embedding.")],
-    head_dim: Annotated[int, _whole("--head-dim", 1, "d_h, width of a head, at most d.")],
+    embed_dim: Annotated[int, whole("--embed-dim", 2, "d, width of the embedding.")],
+    head_dim: Annotated[int, whole("--head-dim", 1, "d_h, width of a head, at most d.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
     num_heads: Annotated[
-        int | None, _whole("--num-heads", 0, "H; without it as few as hold all associations.")
+        int | None, whole("--num-heads", 0, "H; without it as few as hold all associations.")
     ] = None,
     vocab_size: Annotated[
-        int | None, _whole("--vocab-size", 2, "N, tokens; without it the file's largest entry + 1.")
+        int | None, whole("--vocab-size", 2, "N, tokens; without it the file's largest entry + 1.")
     ] = None,
     method: Annotated[
         str,
@@ -195,7 +188,7 @@ def build(
             "--method", help="auto (staircase or generic), planar, scalar, readout, block_staircase or column_generation."
         ),
     ] = "auto",
-    seed: Annotated[int, _whole("--seed", 0, "Seed of what is random in the construction.")] = 0,
+    seed: Annotated[int, whole("--seed", 0, "Seed of what is random in the construction.")] = 0,
 ) -> None:
     """Build a transformer by hand that holds your associations, and save it.
 
@@ -216,7 +209,7 @@ def build(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount measure model.safetensors my_table.csv",
         "headcount measure model.safetensors my_table.csv --json numbers.json",
     )
@@ -233,7 +226,7 @@ def measure(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount verify --paper dana2025",
         "headcount verify dana2025/corollary-1 dana2025/lemma-2 --effort standard",
         "headcount verify --show corollary-1",
@@ -256,9 +249,9 @@ def verify(
         Path | None, typer.Option("--record", metavar="FILE", help="Add the verdicts to this file of records; made if need be.")
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the claims and check nothing.")] = False,
-    seed: Annotated[int, _whole("--seed", 0, "Seed of all that is random in the checks.")] = 0,
+    seed: Annotated[int, whole("--seed", 0, "Seed of all that is random in the checks.")] = 0,
     jobs: Annotated[
-        int | None, _whole("--jobs", 1, "Processes, at most one per core; 1 at effort quick and 2 above it unless given.")
+        int | None, whole("--jobs", 1, "Processes, at most one per core; 1 at effort quick and 2 above it unless given.")
     ] = None,
 ) -> None:
     """Check the claims of a paper: proved, held, measured, refuted, or in need of an assumption, on what evidence.
@@ -283,7 +276,7 @@ def verify(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "headcount certify model.safetensors my_table.csv -o model.cert.json",
         "headcount certify model.safetensors my_table.csv -o model.cert.json --dtype float32 --rank",
     )
@@ -303,7 +296,7 @@ def certify(
         ),
     ] = None,
     max_precision: Annotated[
-        int, _whole("--max-precision", 53, "Bits of ball arithmetic to go up to where float64 does not decide.")
+        int, whole("--max-precision", 53, "Bits of ball arithmetic to go up to where float64 does not decide.")
     ] = 4096,
     rank: Annotated[bool, typer.Option("--rank", help="Also prove a lower bound on the rank of the features.")] = False,
 ) -> None:
@@ -323,7 +316,7 @@ def certify(
     )
 
 
-@app.command(epilog=_example("headcount recheck model.cert.json model.safetensors my_table.csv"))
+@app.command(epilog=example("headcount recheck model.cert.json model.safetensors my_table.csv"))
 def recheck(
     certificate: Annotated[Path, typer.Argument(metavar="CERT", help="A certificate that headcount certify wrote.")],
     model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="The model that it is about.")],
@@ -335,3 +328,6 @@ def recheck(
     code = _certify.recheck(certificate_file=certificate, model_file=model, task_file=task)
     if code:
         raise typer.Exit(code)
+
+
+add_commands(app)

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 COLUMN_WIDTH = 3.5
 """Width of one column of a paper, inches."""
+PAGE_WIDTH = 7.2
+"""Width of two columns, inches."""
 
 # Okabe and Ito's palette, which readers with any of the common colour deficiencies can tell apart.
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+"""For series with an order: one each, so that they are told apart in grey."""
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -42,6 +48,13 @@ STYLE: dict[str, Any] = {
     "ps.fonttype": 42,
     "svg.hashsalt": "headcount",
 }
+
+
+def in_order(count: int) -> tuple[str, ...]:
+    """Colours for `count` series with an order, from light to dark: cividis, whose lightness falls evenly, so that grey print
+    keeps the order; its lightest sixth, which is too pale for lines on white, is left out."""
+    places = [0.84 * (1 - place / (count - 1)) if count > 1 else 0.3 for place in range(count)]
+    return tuple(to_hex(matplotlib.colormaps["cividis"](place)) for place in places)
 
 
 @contextmanager

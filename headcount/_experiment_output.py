@@ -1,0 +1,197 @@
+"""What `headcount figure` and `headcount table` do: results of a store as figures with their data, and as tables."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+
+from empirical import experiments
+from empirical.cells import DeviceKind
+from empirical.experiments import EXPERIMENTS, Experiment, Tier
+from empirical.store import Store
+from empirical.training import Variant
+from headcount import console
+from headcount._output import checked_file, output_folder
+from headcount.figures import experiments as drawing
+from headcount.figures.latex import experiment_table
+from theory._whole_files import whole_files
+
+VARIANTS: tuple[Variant, ...] = ("notebook", "paper")
+
+
+class Tables:
+    """Tables of results out of one store, each made once."""
+
+    def __init__(self, store: Store, tier: Tier, device: DeviceKind, seed: int) -> None:
+        self.store, self.tier, self.device, self.seed = store, tier, device, seed
+        self.made: dict[tuple[str, Variant], pd.DataFrame] = {}
+
+    def get(self, name: str, variant: Variant) -> pd.DataFrame:
+        """The results of an experiment; trained rows are there for the points that have any."""
+        if (name, variant) not in self.made:
+            experiment = EXPERIMENTS[name]
+            self.made[name, variant] = experiments.results(
+                experiment, self.store, self.tier, variant, device=self.device, seed=self.seed
+            )
+        return self.made[name, variant]
+
+
+def has_results(table: pd.DataFrame) -> bool:
+    """Whether any point was trained."""
+    trained = table[table["kind"] == "trained"]
+    return bool(trained["draw_accuracy"].notna().any())
+
+
+def figures(
+    *,
+    names: Sequence[str],
+    tier: Tier,
+    variant: Variant,
+    device: DeviceKind,
+    seed: int,
+    store_file: Path,
+    out: Path,
+) -> None:
+    """Draw what is asked for; with `all`, what there are results for."""
+    chosen = _chosen(names)
+    with output_folder(out, "--out") as folder, _existing(store_file) as store:
+        tables = Tables(store, tier, device, seed)
+        left_out: list[str] = []
+        for name in chosen:
+            if name in drawing.REANALYSES:
+                given = _reanalysed(name, tables)
+                if given is None and "all" in names:
+                    left_out.append(name)
+                    continue
+                if given is None:
+                    raise ValueError(f"NAME {name}: the store has no results of tier {tier} for it; see headcount run --help")
+                _write(folder, f"{name}-{tier}", pd.concat(list(given.values())), _reanalysis(name, given))
+                continue
+            table = tables.get(name, variant)
+            if not has_results(table):
+                if "all" in names:
+                    left_out.append(name)
+                    continue
+                raise ValueError(
+                    f"NAME {name}: {store_file} has no results of tier {tier}, variant {variant}; "
+                    f"`headcount run {name} --tier {tier} --variant {variant}` makes them"
+                )
+            _write(folder, f"{name}-{tier}-{variant}", table, _experiment(name, table))
+        if left_out:
+            console.warn(f"left out, without results of tier {tier}: {', '.join(left_out)}")
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    """Experiments and re-analyses by name, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        if name in drawing.REANALYSES:
+            found[name] = None
+            continue
+        found.update(dict.fromkeys(experiment.name for experiment in _named(name)))
+        if name == "all":
+            found.update(dict.fromkeys(drawing.REANALYSES))
+    return list(found)
+
+
+def _named(name: str) -> tuple[Experiment, ...]:
+    try:
+        return experiments.named(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; for figures also {', '.join(drawing.REANALYSES)}") from None
+
+
+def _reanalysed(name: str, tables: Tables) -> dict[str, pd.DataFrame] | None:
+    """The tables of a re-analysis that have results, or None where those it can't do without have none."""
+    given = {
+        f"{one} {variant}": table
+        for one in ("exp_1", "exp_2", "exp_3")
+        for variant in VARIANTS
+        if has_results(table := tables.get(one, variant)) and (name != "variants" or one == "exp_2")
+    }
+    needed = 2 if name == "variants" else 1
+    return given if len(given) >= needed else None
+
+
+def _experiment(name: str, table: pd.DataFrame) -> Callable[[Path, Path], None]:
+    return lambda png, pdf: drawing.draw(name, table, png, pdf)
+
+
+def _reanalysis(name: str, tables: dict[str, pd.DataFrame]) -> Callable[[Path, Path], None]:
+    return lambda png, pdf: drawing.draw_reanalysis(name, tables, png, pdf)
+
+
+def _write(folder: Path, stem: str, table: pd.DataFrame, draw: Callable[[Path, Path], None]) -> None:
+    places = [checked_file(folder / f"{stem}.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
+    with whole_files(*places) as (data, png, pdf):
+        table.to_csv(data, index=False)
+        draw(png, pdf)
+    for place in places:
+        console.say(f"{place.suffix[1:].upper()} {place}")
+
+
+def table(
+    *, name: str, tier: Tier, variant: Variant, device: DeviceKind, seed: int, store_file: Path, latex: bool
+) -> None:
+    """Print one experiment."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"NAME {name}: legal are {', '.join(EXPERIMENTS)}")
+    with _existing(store_file) as store:
+        found = Tables(store, tier, device, seed).get(name, variant)
+    if not has_results(found):
+        raise ValueError(
+            f"NAME {name}: {store_file} has no results of tier {tier}, variant {variant}; "
+            f"`headcount run {name} --tier {tier} --variant {variant}` makes them"
+        )
+    if latex:
+        console.say(experiment_table(found))
+        return
+    console.show(result_table(found, EXPERIMENTS[name], tier, variant))
+
+
+def result_table(found: pd.DataFrame, experiment: Experiment, tier: Tier, variant: Variant) -> Table:
+    """One line per trained point."""
+    trained = found[found["kind"] == "trained"]
+    bounds = found[(found["kind"] == "bound") & (found["name"] == "corollary_1")]
+    published = found[found["kind"] == "published"]
+    shown = Table(
+        title=f"{experiment.title} ({experiment.name}, {tier} tier, {variant} variant)",
+        caption="draws: accuracy on training draws, as published; uniform: each association once, as Corollary 1 has it",
+        title_justify="left", caption_justify="left", title_style="bold", caption_style="none",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    headings = {"d": "embed_dim", "d_h": "head_dim", "H": "num_heads", "L": "num_layers", "MLP": "mlp_width"}
+    used = {label: column for label, column in headings.items() if label in ("d", "d_h", "H") or trained[column].nunique() > 1}
+    for heading in (*used, "models", "draws [95%]", "published", "uniform [95%]", "Cor. 1", "missing"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    point = list(headings.values())
+    for row in trained.to_dict("records"):
+        same = [dict(other) for rows in (published, bounds) for other in rows.to_dict("records") if _same(other, row, point)]
+        by_kind = {str(other["kind"]): other for other in same}
+        shown.add_row(
+            *(str(int(row[column])) for column in used.values()),
+            str(int(row["num_models"]) - int(row["num_diverged"])),
+            _interval(row, "draw_accuracy"),
+            console.number(float(by_kind["published"]["draw_accuracy"])) if "published" in by_kind else "-",
+            _interval(row, "accuracy"),
+            console.number(float(by_kind["bound"]["accuracy"])) if "bound" in by_kind else "-",
+            str(int(row["num_missing"])),
+        )
+    return shown
+
+
+def _same(one: dict[object, object], other: dict[object, object], columns: Sequence[str]) -> bool:
+    return all(pd.isna(one[column]) or one[column] == other[column] for column in columns)  # type: ignore[call-overload]
+
+
+def _interval(row: dict[object, object], column: str) -> str:
+    mean, low, high = (float(str(row[f"{column}{end}"])) for end in ("", "_low", "_high"))
+    return f"{console.number(mean)} [{console.number(low)}, {console.number(high)}]" if low == low else console.number(mean)
+
+
+def _existing(store_file: Path) -> Store:
+    if not store_file.exists():
+        raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
+    return Store(store_file)
