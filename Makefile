@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo test lint types unit verify nightly benchmarks figure claims landscape clean
+.PHONY: demo test lint types unit verify nightly benchmarks experiments figure claims landscape clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
@@ -57,6 +57,9 @@ benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.rivals
 	$(BIN)/python -m benchmarks.certificate_speed
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.training_cost
+	$(BIN)/python -m benchmarks.deep_speed
+	$(BIN)/python -m benchmarks.experiment_cost
 	$(BIN)/python -m benchmarks.published_accuracy
 
 # Computes the slow parts of both default landscapes anew, about an hour in all, puts them on record and draws the reference figure.
@@ -64,6 +67,11 @@ landscape: $(VENV)/.installed
 	$(BIN)/headcount landscape --quick --fresh --record empirical/landscape.csv --out results
 	$(BIN)/headcount landscape --fresh --record empirical/landscape.csv --out results
 	cp results/landscape.png docs/reference/landscape.png
+
+# All experiments of the paper, hours in all; interrupt at any time, the same command goes on.
+experiments: $(VENV)/.installed
+	$(BIN)/headcount run all --tier paper
+	$(BIN)/headcount figure all --tier paper
 
 figure: $(VENV)/.installed
 	$(BIN)/headcount compare --out docs/reference

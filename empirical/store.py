@@ -30,7 +30,7 @@ class Store:
     The file is SQLite's in WAL mode (beside it, while it is open, PATH-wal and PATH-shm; nothing else is written). Every call
     is one transaction: a process that is killed leaves what its finished calls wrote, and nothing of the one under way. Several
     processes of one machine may have it open at once. A row carries a SHA-256 of its content; opening checks the structure
-    of the file (`PRAGMA quick_check`) and every row (together about 20 µs a row, 0.02 s for a thousand cells).
+    of the file (`PRAGMA quick_check`) and every row (together some 20 to 40 µs a row, 0.04 s for a thousand cells).
 
     A cell is a pure function of its specification, so the first finished result stays: a later one of the same cell is
     not stored, a failed one is replaced. Rows of other `cells.NUMERICS` have other keys: they are found by `table` alone.

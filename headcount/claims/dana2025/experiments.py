@@ -166,8 +166,8 @@ CLAIMS: tuple[Claim, ...] = (
         least_effort=Effort.STANDARD,
         shares="notebook variant",
         code=("empirical.training.train",),
-        note="At one size only, chosen after a trial on tables 0 and 1, which are among those counted; at H = 16 the same two showed "
-        "no lead, the MLP being slower to train.",
+        note="At one size only, chosen after a trial on tables 0 and 1, which are among those counted; at H = 16 the same two "
+        "showed no lead, the MLP being slower to train.",
     ),
     Claim(
         name="dana2025/cubic-in-width",
