@@ -123,6 +123,7 @@ class _Layer:
             self.d_position_first, self.d_position_last = g["position"].unbind(2)
             if self.shared_maps:
                 self.down_transposed, self.up_transposed = p["down"].transpose(1, 2), p["up"].transpose(1, 2)
+                self.one_wide = layout.inner_dim == 1  # a product with a vector is rounded by how many models there are
         self.network: Network | None = None
         self.behind = empty(models, d, behind)
         self.between = self.behind
@@ -164,7 +165,10 @@ class _Layer:
     def _backward_heads(self, heads: PairHeads | FewHeads, d_behind: Float[Tensor, "models embed_dim behind"]) -> Tensor:
         g, d_seen, d_attended = self.g, self.d_seen, d_behind
         if self.shared_maps:
-            g["up"].baddbmm_(d_behind, self.attended_transposed)
+            if self.one_wide:
+                g["up"].add_((d_behind * self.attended).sum(2, keepdim=True))
+            else:
+                g["up"].baddbmm_(d_behind, self.attended_transposed)
             d_attended = torch.bmm(self.up_transposed, d_behind, out=self.d_attended)
         torch.bmm(self.seen_behind, d_attended.transpose(1, 2), out=heads.d_value_sum)
         if self.columns == self.rows:
@@ -182,7 +186,10 @@ class _Layer:
             self.d_position_first.add_(self.d_first.sum(2))
             self.d_position_last.add_(self.d_seen_rows.sum(2))
         if self.shared_maps:
-            g["down"].baddbmm_(d_seen, self.stream_transposed)
+            if self.one_wide:
+                g["down"].add_((d_seen * self.stream).sum(2).unsqueeze(1))
+            else:
+                g["down"].baddbmm_(d_seen, self.stream_transposed)
             torch.bmm(self.down_transposed, d_seen, out=self.d_stream)
         self.d_source.add_(d_behind)
         return self.d_stream

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
@@ -126,6 +126,19 @@ def run_stack(
     `report` is told, now and then, how many steps were done since it was last told and the mean loss. `over` is looked at in
     every step: once it is set, `Stopped` is raised.
     """
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # streams and graphs belong to the current one
+        return _run_stack(task, members, settings, seed, device, report, over)
+
+
+def _run_stack(
+    task: AssociationTask,
+    members: Sequence[Member],
+    settings: "TrainingSettings",
+    seed: int,
+    device: torch.device,
+    report: Callable[[int, float], None],
+    over: Event,
+) -> list[StackResult]:
     layouts = [layout for layout, _ in members]
     scales = torch.tensor([layout.score_scale for layout in layouts], dtype=settings.dtype, device=device)
     parameters = StackedParameters(widest_layout(layouts), len(members), settings.dtype, device)

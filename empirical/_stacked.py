@@ -128,7 +128,10 @@ class PairEngine:
         d_residual = torch.bmm(self.unembedding_transposed, d_logits, out=self.d_residual)
         d_attended = d_residual
         if self.heads and shared_maps:
-            torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
+            if self.k == 1:  # a product with a vector is rounded by how many models there are
+                torch.sum(d_residual * self.attended, 2, keepdim=True, out=g["up"])
+            else:
+                torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
             d_attended = torch.bmm(p["up"].transpose(1, 2), d_residual)
         if self.heads:
             self._backward_attention(d_attended)

@@ -43,7 +43,8 @@ class FixedStep:
 
     def __init__(self, engine: Engine, adam: Adam, record: Record) -> None:
         self.engine, self.adam, self.record = engine, adam, record
-        self.in_window, self.rate = (torch.zeros((), dtype=torch.float64, device=record.correct.device) for _ in range(2))
+        self.in_window = torch.zeros((), dtype=torch.float64, device=record.correct.device)
+        self.rate = torch.zeros((), dtype=torch.float32, device=record.correct.device)  # the one type that CUDA's Adam takes
         self.batch: Batch | None = None
         self.losses = torch.zeros_like(record.correct)
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -89,6 +90,7 @@ class FixedStep:
         for tensor, value in zip(lasting, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
-        with suppress(RuntimeError), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._take()
+        with suppress(RuntimeError):
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._take()
             self.graph = graph

@@ -147,5 +147,6 @@ class _Tasks:
 
 def _read(text: str, cells: list[Cell]) -> _Over:
     content, known = json.loads(text), {cell.key: cell for cell in cells}
-    results = [CellResult(known[values.pop("key")], **values) for values in content["results"]]
+    results = [CellResult(known.pop(values.pop("key")), **values) for values in content["results"]]
+    results += [CellResult(cell, "failed", reason="the worker gave no result for it") for cell in known.values()]
     return _Over(cells, results, Origin(**content["origin"]))

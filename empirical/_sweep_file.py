@@ -35,7 +35,7 @@ class Sweep:
     """What a file asks for: distinct cells, in the order of its grids.
 
     Attributes:
-        name: letters, digits, `_`, `.` and `-`; files of results are called after it.
+        name: letters, digits, `_`, `.` and `-`.
         cells: all combinations of all grids, each with all repetitions.
         title: a line for people; the name where the file has none.
     """
@@ -66,7 +66,7 @@ class _Reader:
         if len(content) > MOST_BYTES:
             raise SweepFileError(f"{path}: has more than {MOST_BYTES:,} bytes; a sweep is a short TOML file")
         try:
-            self.text = content.decode()
+            self.text = content.decode("utf-8-sig")  # editors put a mark in front
             self.content = tomllib.loads(self.text)
         except UnicodeDecodeError as error:
             raise SweepFileError(f"{path}: is not UTF-8 text (byte {error.start}); a sweep is a TOML file") from None

@@ -113,9 +113,16 @@ class TokenEngine:
             g["up"].zero_()
             g["down"].zero_()
         elif self.layout.shared_maps:
-            torch.bmm(d_residual.transpose(1, 2), self.attended, out=g["up"])
+            one_wide = self.attended.shape[2] == 1  # a product with a vector is rounded by how many models there are
+            if one_wide:
+                torch.sum(d_residual * self.attended, 1, out=g["up"].squeeze(2))
+            else:
+                torch.bmm(d_residual.transpose(1, 2), self.attended, out=g["up"])
             d_inside = self._backward_attention(torch.bmm(d_residual, p["up"]))
-            torch.bmm(d_inside.transpose(1, 2), self.token_rows, out=g["down"])
+            if one_wide:
+                torch.sum(d_inside * self.token_rows, 1, out=g["down"].squeeze(1))
+            else:
+                torch.bmm(d_inside.transpose(1, 2), self.token_rows, out=g["down"])
             d_token.baddbmm_(d_inside, p["down"])
         elif self.heads:
             d_token += self._backward_attention(d_residual)

@@ -52,8 +52,10 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} = {value!r}: must be a finite number > 0")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting, and have one text
         if not (isinstance(self.betas, tuple) and len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)):
             raise ValueError(f"betas = {self.betas!r}: must be a pair of numbers in [0, 1)")
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         if self.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype = {self.dtype}: must be torch.float32 or torch.float64")
         if self.accuracy_window >= self.num_steps:

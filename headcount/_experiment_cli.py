@@ -35,11 +35,18 @@ def add_commands(app: typer.Typer) -> None:
     app.command(
         epilog=example("headcount figure exp_1 --tier paper", "headcount figure all --tier quick --out figures")
     )(figure)
-    app.command(epilog=example("headcount table exp_6 --tier paper", "headcount table exp_5 --latex > exp_5.tex"))(table)
+    app.command(
+        epilog=example(
+            "headcount table exp_6 --tier paper",
+            "headcount table exp_5 --latex > exp_5.tex",
+            "headcount table exp_2 --tier paper --published values.csv",
+        )
+    )(table)
     app.command(epilog=example("headcount export results.csv", "headcount export results.parquet --store FILE"))(export)
 
 
 def run(
+    context: typer.Context,
     names: Annotated[
         list[str],
         typer.Argument(metavar="NAME ...", help="exp_1 .. exp_6, exp_1_large, exp_1_deep, .., large, deep, all; or a TOML file."),
@@ -68,8 +75,11 @@ def run(
     """
     from headcount import _experiments
 
+    sources = {name: context.get_parameter_source(name) for name in ("tier", "variant", "device", "seed")}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     code = _experiments.run(
-        names=names, tier=tier, variant=variant, engine=engine, scheduler=scheduler, device=device, threads=threads, seed=seed,
+        names=names, given=given, tier=tier, variant=variant,
+        engine=engine, scheduler=scheduler, device=device, threads=threads, seed=seed,
         store_file=store, retry_failed=retry_failed, dry_run=dry_run,
     )  # fmt: skip
     raise typer.Exit(code)
@@ -115,12 +125,16 @@ def table(
     seed: SeedOption = 0,
     store: StoreOption = STORE,
     latex: Annotated[bool, typer.Option("--latex", help="As LaTeX (booktabs), for a paper.")] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option("--published", metavar="FILE", help="Compare with these values (CSV as empirical/published.csv)."),
+    ] = None,
 ) -> None:
     """Print the results of one experiment: ours beside the published values, on training draws and on the uniform table."""
     from headcount import _experiment_output
 
     _experiment_output.table(
-        name=name, tier=tier, variant=variant, device=device, seed=seed, store_file=store, latex=latex
+        name=name, tier=tier, variant=variant, device=device, seed=seed, store_file=store, latex=latex, published_file=published
     )
 
 

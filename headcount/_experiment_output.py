@@ -13,6 +13,7 @@ from empirical.experiments import EXPERIMENTS, Experiment, Tier
 from empirical.store import Store
 from empirical.training import Variant
 from headcount import console
+from headcount._experiments import command, deviation_table
 from headcount._output import checked_file, output_folder
 from headcount.figures import experiments as drawing
 from headcount.figures.latex import experiment_table
@@ -56,6 +57,7 @@ def figures(
 ) -> None:
     """Draw what is asked for; with `all`, what there are results for."""
     chosen = _chosen(names)
+    other = (f"-{device}" if device != "cpu" else "") + (f"-seed-{seed}" if seed else "")
     with output_folder(out, "--out") as folder, _existing(store_file) as store:
         tables = Tables(store, tier, device, seed)
         left_out: list[str] = []
@@ -67,18 +69,15 @@ def figures(
                     continue
                 if given is None:
                     raise ValueError(f"NAME {name}: the store has no results of tier {tier} for it; see headcount run --help")
-                _write(folder, f"{name}-{tier}", pd.concat(list(given.values())), _reanalysis(name, given))
+                _write(folder, f"{name}-{tier}{other}", pd.concat(list(given.values())), _reanalysis(name, given))
                 continue
             table = tables.get(name, variant)
             if not has_results(table):
                 if "all" in names:
                     left_out.append(name)
                     continue
-                raise ValueError(
-                    f"NAME {name}: {store_file} has no results of tier {tier}, variant {variant}; "
-                    f"`headcount run {name} --tier {tier} --variant {variant}` makes them"
-                )
-            _write(folder, f"{name}-{tier}-{variant}", table, _experiment(name, table))
+                raise ValueError(_nothing(name, tier, variant, device, seed, store_file))
+            _write(folder, f"{name}-{tier}-{variant}{other}", table, _experiment(name, table))
         if left_out:
             console.warn(f"left out, without results of tier {tier}: {', '.join(left_out)}")
 
@@ -133,22 +132,37 @@ def _write(folder: Path, stem: str, table: pd.DataFrame, draw: Callable[[Path, P
 
 
 def table(
-    *, name: str, tier: Tier, variant: Variant, device: DeviceKind, seed: int, store_file: Path, latex: bool
+    *,
+    name: str,
+    tier: Tier,
+    variant: Variant,
+    device: DeviceKind,
+    seed: int,
+    store_file: Path,
+    latex: bool,
+    published_file: Path | None,
 ) -> None:
     """Print one experiment."""
     if name not in EXPERIMENTS:
         raise ValueError(f"NAME {name}: legal are {', '.join(EXPERIMENTS)}")
+    if published_file is not None and (latex or variant != "notebook"):
+        raise ValueError(f"--published {published_file}: legal for the notebook variant only, and without --latex")
     with _existing(store_file) as store:
         found = Tables(store, tier, device, seed).get(name, variant)
     if not has_results(found):
-        raise ValueError(
-            f"NAME {name}: {store_file} has no results of tier {tier}, variant {variant}; "
-            f"`headcount run {name} --tier {tier} --variant {variant}` makes them"
-        )
+        raise ValueError(_nothing(name, tier, variant, device, seed, store_file))
     if latex:
         console.say(experiment_table(found))
         return
+    if published_file is not None:
+        console.show(deviation_table(experiments.deviations(found, published=_read(published_file)), name))
+        return
     console.show(result_table(found, EXPERIMENTS[name], tier, variant))
+
+
+def _nothing(name: str, tier: Tier, variant: Variant, device: DeviceKind, seed: int, store_file: Path) -> str:
+    how = command("run", name, tier=tier, variant=variant, device=device, seed=seed, store=store_file)
+    return f"NAME {name}: {store_file} has no results of tier {tier}, variant {variant}, seed {seed}; `{how}` makes them"
 
 
 def result_table(found: pd.DataFrame, experiment: Experiment, tier: Tier, variant: Variant) -> Table:
@@ -156,8 +170,9 @@ def result_table(found: pd.DataFrame, experiment: Experiment, tier: Tier, varian
     trained = found[found["kind"] == "trained"]
     bounds = found[(found["kind"] == "bound") & (found["name"] == "corollary_1")]
     published = found[found["kind"] == "published"]
+    cut = ", not converged" if tier == "smoke" else ""
     shown = Table(
-        title=f"{experiment.title} ({experiment.name}, {tier} tier, {variant} variant)",
+        title=f"{experiment.title} ({experiment.name}, {tier} tier{cut}, {variant} variant)",
         caption="draws: accuracy on training draws, as published; uniform: each association once, as Corollary 1 has it",
         title_justify="left", caption_justify="left", title_style="bold", caption_style="none",
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
@@ -189,6 +204,13 @@ def _same(one: dict[object, object], other: dict[object, object], columns: Seque
 def _interval(row: dict[object, object], column: str) -> str:
     mean, low, high = (float(str(row[f"{column}{end}"])) for end in ("", "_low", "_high"))
     return f"{console.number(mean)} [{console.number(low)}, {console.number(high)}]" if low == low else console.number(mean)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise ValueError(f"--published {path}: is no CSV table ({' '.join(str(error).split())})") from None
 
 
 def _existing(store_file: Path) -> Store:

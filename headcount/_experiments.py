@@ -1,6 +1,7 @@
 """What `headcount run`, `status` and `export` do, once their arguments are read. Everything slow to import is imported here."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,11 +34,18 @@ class Job:
     experiment: Experiment | None = None
 
 
-def jobs(names: Sequence[str], tier: Tier, variant: Variant, device: DeviceKind, seed: int) -> list[Job]:
-    """The jobs that names stand for: experiments, groups of them, TOML files. Raises ValueError for a name that is none."""
+def jobs(
+    names: Sequence[str], tier: Tier, variant: Variant, device: DeviceKind, seed: int, given: Sequence[str] = ()
+) -> list[Job]:
+    """The jobs that names stand for: experiments, groups of them, TOML files.
+
+    Raises ValueError for a name that is none, and for a file beside options (`given`) that it says itself.
+    """
     found: dict[str, Job] = {}
     for name in names:
         if name.endswith(".toml"):
+            if given:
+                raise ValueError(f"--{given[0]}: not legal with {name}, which says itself what its cells are")
             sweep = read_sweep(Path(name))
             found[name] = Job(sweep.name, tuple(sweep.cells))
             continue
@@ -50,6 +58,7 @@ def jobs(names: Sequence[str], tier: Tier, variant: Variant, device: DeviceKind,
 def run(
     *,
     names: Sequence[str],
+    given: Sequence[str],
     tier: Tier,
     variant: Variant,
     engine: Any,
@@ -64,9 +73,10 @@ def run(
     """Compute what is missing; 1 when a cell failed, else 0."""
     if scheduler is not None and engine != "dask":
         raise ValueError(f"--scheduler {scheduler}: legal together with --engine dask only")
-    if device == "cuda" and engine == "local" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch finds no CUDA device here; cpu is legal")
-    work = jobs(names, tier, variant, device, seed)
+    work = jobs(names, tier, variant, device, seed, given)
+    on_gpu = any(cell.device == "cuda" for job in work for cell in job.cells)
+    if on_gpu and scheduler is None and not dry_run and not torch.cuda.is_available():
+        raise ValueError("device = cuda: torch finds no CUDA device here; cpu is legal, or a --scheduler whose workers have one")
     if dry_run:
         _plan(work, store_file)
         return 0
@@ -81,11 +91,19 @@ def run(
             failed += state.failed
             _report(job, store, tier, variant, device, seed)
     console.say(f"results {store_file}")
-    if any(job.experiment is not None for job in work):
-        options = f" --variant {variant}" if variant != "notebook" else ""
-        shown = " ".join(job.name for job in work if job.experiment is not None)
-        console.say(f"figures: headcount figure {shown} --tier {tier}{options} --store {store_file}")
+    shown = [job.name for job in work if job.experiment is not None]
+    if shown:
+        how = command("figure", *shown, tier=tier, variant=variant, device=device, seed=seed, store=store_file)
+        console.say(f"figures: {how}")
     return 1 if failed else 0
+
+
+def command(*words: str, tier: Tier, variant: Variant, device: DeviceKind, seed: int, store: Path) -> str:
+    """A command of this program for the same cells, fit for copying."""
+    options = ["--tier", tier, "--store", str(store)]
+    for name, value, default in (("variant", variant, "notebook"), ("device", device, "cpu"), ("seed", str(seed), "0")):
+        options += [f"--{name}", value] if value != default else []
+    return shlex.join(["headcount", *words, *options])
 
 
 def _run_job(
@@ -133,7 +151,9 @@ def deviation_table(table: Any, name: str) -> Table:
     """Published values beside ours, for people."""
     outside = int((~table["inside"].astype(bool)).sum())
     shown = Table(
-        title=f"{name}: accuracy on training draws beside the published one; {outside} of {len(table)} outside what is allowed",
+        title=f"{name} beside what was published: {outside} of {len(table)} points outside",
+        caption="ours, published, difference, allowed: accuracy on training draws; uniform: ours, each association once",
+        caption_justify="left", caption_style="none",
         title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
     for heading in ("d", "d_h", "H", "ours", "published", "difference", "allowed", "inside", "uniform"):
@@ -167,36 +187,38 @@ def status(*, store_file: Path) -> None:
         raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
     shown = Table(title=f"{store_file}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("cells of", no_wrap=True)
-    for heading in ("tier", "variant", "device", "done", "running", "failed", "missing", "computing"):
+    for heading in ("tier", "variant", "device", "seed", "done", "running", "failed", "missing", "computing"):
         shown.add_column(heading, justify="right", no_wrap=True)
     with Store(store_file) as store:
         table = store.table()
         running = set(store.running())
         kept = {str(row["key"]): row for row in table.to_dict("records")}
         named: set[str] = set()
-        for experiment, tier, variant, device in _settings():
-            cells = experiment.cells(tier, variant, device=device)
+        for experiment, tier, variant, device, seed in _settings(table):
+            cells = experiment.cells(tier, variant, device=device, seed=seed)
             keys = {cell.key for cell in cells}
             named |= keys
             rows = [kept[key] for key in keys if key in kept]
             busy = len(keys & running)
             if rows or busy:
-                shown.add_row(experiment.name, tier, variant, device, *_counts(rows, busy, len(cells)))
+                shown.add_row(experiment.name, tier, variant, device, str(seed), *_counts(rows, busy, len(cells)))
         others = [row for key, row in kept.items() if key not in named]
         busy = len(running - named)
         if others or busy:
-            shown.add_row("sweeps of your own", "", "", "", *_counts(others, busy, None))
+            shown.add_row("sweeps of your own", "", "", "", "", *_counts(others, busy, None))
     console.show(shown)
     broken = [row for row in kept.values() if row["state"] == "failed"]
     for row in broken:
         console.say(f"failed: {row['key'][:12]} {_row_words(row)}: {row['reason']}")
 
 
-def _settings() -> list[tuple[Experiment, Tier, Variant, DeviceKind]]:
+def _settings(table: Any) -> list[tuple[Experiment, Tier, Variant, DeviceKind, int]]:
+    """Every experiment with every seed that the store knows of, and seed 0, for what is under way and not stored yet."""
     tiers: tuple[Tier, ...] = ("smoke", "quick", "paper")
     variants: tuple[Variant, ...] = ("notebook", "paper")
     devices: tuple[DeviceKind, ...] = ("cpu", "cuda")
-    return list(product(EXPERIMENTS.values(), tiers, variants, devices))
+    seeds = sorted({0, *(int(seed) for seed in table["seed"].unique())})
+    return list(product(EXPERIMENTS.values(), tiers, variants, devices, seeds))
 
 
 def _counts(rows: Sequence[dict[Any, Any]], running: int, total: int | None) -> list[str]:

@@ -27,7 +27,8 @@ DEVIATION_COLUMNS = (
     "uniform", "num_models", "num_tables", "num_missing", "source",
 )  # fmt: skip
 """`ours` and `published` are accuracies on training draws, `uniform` ours on the uniform table. `basis` says what `allowed` is:
-"fixed" (ALLOWED), or a 95% interval from models of "one table" or of several "tables". `inside`: |difference| <= allowed."""
+"fixed" (ALLOWED), or a 95% interval from models of "one table" or of several "tables", or "incomplete": models are missing, and
+there is none. `inside`: |difference| <= allowed."""
 
 
 def deviations(table: pd.DataFrame, *, published: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -35,9 +36,10 @@ def deviations(table: pd.DataFrame, *, published: pd.DataFrame | None = None) ->
 
     In experiment 6 what is allowed is the half-width of a 95% interval for the difference. A published value is the mean over
     its repetitions on one table; their spread was not published and is taken to be ours. With results for one table it is
-    t sqrt(s^2 (1/n + 1/m) + 2 TABLE_SPREAD^2), s the spread of our n repetitions, m those published: two tables are not equally
-    hard. With results for T >= 2 tables (seeds), concatenated, it is t sqrt(V (1 + 1/T)), V the variance between the means of
-    tables, which has both in it. An exact replication misses either interval five times in a hundred.
+    sqrt(t^2 s^2 (1/n + 1/m) + 1.96^2 2 TABLE_SPREAD^2), s the spread of our n repetitions, m those published: two tables are
+    not equally hard. With results for T >= 2 tables (seeds), concatenated, it is t sqrt(V (1 + 1/T)), V the variance between the
+    means of tables, which has both in it. An exact replication misses either interval five times in a hundred. There is none,
+    and nothing is inside, while models are missing: a few of twenty would get a wide one.
 
     Args:
         table: rows as of `results`, variant "notebook", of one or more experiments and seeds.
@@ -92,6 +94,8 @@ def _row(
 
 def _half_width(ours: Sequence[Mapping[Any, Any]], repetitions: int) -> tuple[float, str]:
     """Of a 95% interval for the difference of two means; NaN where the spread is not known."""
+    if any(int(row["num_missing"]) for row in ours):
+        return nan, "incomplete"
     if len(ours) > 1:
         count = len(ours)
         factor = float(stats.t.ppf(0.975, count - 1)) * sqrt(1 + 1 / count)
@@ -101,7 +105,7 @@ def _half_width(ours: Sequence[Mapping[Any, Any]], repetitions: int) -> tuple[fl
         return nan, "one table"
     # The half-width of our own mean is t s / sqrt(n).
     own = (ours[0]["draw_accuracy_high"] - ours[0]["draw_accuracy_low"]) / 2
-    between = float(stats.t.ppf(0.975, count - 1)) * TABLE_SPREAD
+    between = float(stats.norm.ppf(0.975)) * TABLE_SPREAD
     return sqrt(own**2 * (1 + count / repetitions) + 2 * between**2), "one table"
 
 

@@ -88,4 +88,4 @@ def _steepness(found: Results, slope: float) -> str:
         return ""
     vocab, total, width = found.setting["vocab_size"], found.setting["num_associations"], found.rows["head_dim"].iloc[0]
     per_head = slope * total / (1 - 1 / vocab)
-    return f"slope: {per_head:.2f} per head, {per_head / width:.2f} times Corollary 1's"
+    return f"slope: {per_head:.2f} associations per head, {per_head / width:.2f} times Corollary 1's"

@@ -50,11 +50,15 @@ def experiment_table(table: pd.DataFrame) -> str:
     for name in ("series", "kind", "name"):
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
     sizes = [name for name in SIZES if name not in TRIVIAL or (rows[name].astype(float) != TRIVIAL[name]).any()]
-    lines = _lines(rows, sizes)
+    points = rows[rows["kind"].eq("trained")]
+    curves = bool(points.duplicated(subset=sizes).any())  # one shape in two curves, trained by other schedules
+    lines = _lines(rows, sizes, curves)
     header = [*(SIZES[name] for name in sizes), "param.", "draws", "table", "published", "Cor.\\,1"]
+    header = ["curve", *header] if curves else header
     parts = -(-len(lines) // ROWS_ON_A_PAGE)
     size = -(-len(lines) // parts)
-    label = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in _text(rows["experiment"]))
+    words = "-".join(filter(None, (_text(rows[name]) for name in ("experiment", "tier", "variant"))))
+    label = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in words)
     made = []
     for part in range(parts):
         caption = _caption(rows, setting) if part == 0 else f"{_escaped(_text(rows['experiment']))}, continued."
@@ -63,7 +67,7 @@ def experiment_table(table: pd.DataFrame) -> str:
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{caption}}}",
             rf"\label{{tab:{label}{f'-{part + 1}' if part else ''}}}",
-            rf"\begin{{tabular}}{{{'r' * len(header)}}}",
+            rf"\begin{{tabular}}{{{'l' * curves}{'r' * (len(header) - curves)}}}",
             r"\toprule",
             " & ".join(header) + r" \\",
             r"\midrule",
@@ -75,8 +79,8 @@ def experiment_table(table: pd.DataFrame) -> str:
     return "\n".join(made) + "\n"
 
 
-def _lines(rows: pd.DataFrame, sizes: Sequence[str]) -> list[str]:
-    """The body, series by series in the table's order."""
+def _lines(rows: pd.DataFrame, sizes: Sequence[str], curves: bool) -> list[str]:
+    """The body, series by series in the table's order, with their names where they have `curves` in them."""
     lines = []
     for point, found in rows.groupby(list(POINT), sort=False, dropna=False):
         at = dict(zip(POINT, point, strict=True))
@@ -84,6 +88,7 @@ def _lines(rows: pd.DataFrame, sizes: Sequence[str]) -> list[str]:
         applies = at["num_layers"] == 1 and at["mlp_width"] == 0
         bound = _one(found, "bound", "corollary_1") if applies else None
         cells = [
+            *([_escaped(str(at["series"]))] if curves else []),
             *(_whole(at[name]) for name in sizes),
             _whole(None if trained is None else trained["nominal_parameters"]),
             _mean(trained, "draw_accuracy"),

@@ -286,12 +286,16 @@ def test_a_deviation_beyond_what_is_allowed_is_flagged(name: str) -> None:
 def test_experiment_6_is_compared_by_an_interval() -> None:
     values = published_of("exp_6")
     spread = np.linspace(-0.1, 0.1, 20)
-    half = stats.t.ppf(0.975, 19) * math.sqrt(np.var(spread, ddof=1) * (1 / 20 + 1 / 20) + 2 * 0.013**2)
+    repetitions = stats.t.ppf(0.975, 19) * math.sqrt(np.var(spread, ddof=1) * (1 / 20 + 1 / 20))
+    half = math.hypot(repetitions, stats.norm.ppf(0.975) * math.sqrt(2) * 0.013)
     for shift, inside in ((0.99 * half, True), (-0.99 * half, True), (1.01 * half, False), (-1.01 * half, False)):
         store = Kept([done(cell, values[cell.shape] + shift + spread[cell.repetition], 0.5) for cell in SIX.cells("paper")])
         found = deviations(results(SIX, store, "paper"))
         assert (found["inside"] == inside).all() and set(found["basis"]) == {"one table"}
         assert found["allowed"].to_numpy() == pytest.approx(half)
+    few = Kept([done(cell, values[cell.shape] + spread[cell.repetition], 0.5) for cell in SIX.cells("paper")[:-1]])
+    last = deviations(results(SIX, few, "paper")).iloc[-1]
+    assert last["basis"] == "incomplete" and math.isnan(last["allowed"]) and not last["inside"]
 
 
 def test_several_tables_bring_the_spread_between_tables_in() -> None:
@@ -305,7 +309,7 @@ def test_several_tables_bring_the_spread_between_tables_in() -> None:
     assert found["difference"].to_numpy() == pytest.approx(0.01) and (found["num_models"] == 60).all()
     assert found["allowed"].to_numpy() == pytest.approx(stats.t.ppf(0.975, 2) * np.std(shifts, ddof=1) * math.sqrt(4 / 3))
     one = deviations(tables[2])  # repetitions that agree leave room for other tables only
-    assert not one["inside"].any() and one["allowed"].to_numpy() == pytest.approx(stats.t.ppf(0.975, 19) * math.sqrt(2) * 0.013)
+    assert not one["inside"].any() and one["allowed"].to_numpy() == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(2) * 0.013)
 
 
 def test_intervals_between_tables_are_missed_as_often_as_they_say() -> None:

@@ -72,6 +72,35 @@ def test_sizes_that_fill_no_vectors_give_the_same_bits_in_company(vocab_size: in
         assert same_bits(together[repetition], alone), repetition
 
 
+# widths at which matrix products were rounded by how many models were trained together; d_h = 1; each engine
+PURE: list[tuple[TransformerShape, Variant]] = [
+    (TransformerShape(9, 6, 9), "notebook"),
+    (TransformerShape(11, 11, 11), "notebook"),
+    (TransformerShape(10, 20, 1), "notebook"),
+    (TransformerShape(10, 20, 7), "notebook"),
+    (TransformerShape(7, 20, 10), "paper"),
+    (TransformerShape(30, 1, 30), "paper"),
+    (TransformerShape(30, 5, 1), "notebook"),
+    (TransformerShape(10, 21, 1, 3), "notebook"),
+    (TransformerShape(9, 1, 9, 1, 72), "notebook"),
+]
+
+
+@pytest.mark.parametrize(("shape", "variant"), PURE)
+def test_no_bit_depends_on_how_many_are_trained_together(shape: TransformerShape, variant: Variant) -> None:
+    task = AssociationTask.complete(50, 2, seed=0)
+    settings = TrainingSettings(num_batches=3, epochs=2, accuracy_window=2)
+
+    def trained(repetitions: Sequence[int]) -> tuple[TrainedModel, ...]:
+        members = [(shape, repetition) for repetition in repetitions]
+        return train_members(task=task, members=members, settings=settings, variant=variant, seed=0)
+
+    five = trained(range(5))
+    for some in ((0,), (4,), (1, 2), (4, 0, 3)):
+        for repetition, model in zip(some, trained(some), strict=True):
+            assert same_bits(model, five[repetition]), (some, repetition)
+
+
 def test_stacks_are_heard_of_as_soon_as_they_are_done() -> None:
     """Every model once, in the order of `members` within a stack, in the caller's thread, with the stack's seconds."""
     heard: list[TrainedModel] = []

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
-from empirical import sweep
+from empirical import read_published, sweep
 from empirical.cells import Cell, CellResult
-from empirical.experiments import EXPERIMENTS
+from empirical.experiments import EXPERIMENTS, results
 from empirical.store import Store
 from headcount.cli import app
 
@@ -55,7 +56,7 @@ def test_status_counts_the_cells_of_every_experiment(smoke: Path) -> None:
     assert result.exit_code == 0, result.output
     for name, experiment in EXPERIMENTS.items():
         (line,) = [line for line in result.output.splitlines() if re.match(rf" *{name} ", line)]
-        assert line.split()[1:8] == ["smoke", "notebook", "cpu", str(len(experiment.cells("smoke"))), "0", "0", "0"]
+        assert line.split()[1:9] == ["smoke", "notebook", "cpu", "0", str(len(experiment.cells("smoke"))), "0", "0", "0"]
     assert "failed:" not in result.output
 
 
@@ -79,12 +80,30 @@ def test_figures_without_results_are_named(smoke: Path, tmp_path: Path) -> None:
 
 def test_tables_for_people_and_for_papers(smoke: Path) -> None:
     plain = call("table", "exp_6", "--tier", "smoke", "--store", str(smoke))
-    assert plain.exit_code == 0 and "smoke tier, notebook variant" in plain.output, plain.output
+    assert plain.exit_code == 0 and "smoke tier, not converged, notebook variant" in plain.output, plain.output
     shapes = [shape for curve in EXPERIMENTS["exp_6"].smoke.curves for shape in curve.shapes]
     for shape in shapes:
         assert re.search(rf"^ +{shape.embed_dim} +{shape.head_dim} +{shape.num_heads} ", plain.output, re.MULTILINE)
     latex = call("table", "exp_5", "--tier", "smoke", "--store", str(smoke), "--latex")
     assert latex.exit_code == 0 and r"\toprule" in latex.output and r"\bottomrule" in latex.output
+
+
+def test_other_published_values_are_compared(smoke: Path, tmp_path: Path) -> None:
+    with Store(smoke) as store:
+        mine = results(EXPERIMENTS["exp_1"], store, "smoke")
+    point = mine[mine["kind"] == "trained"].iloc[0]
+    values = read_published()
+    same = values["experiment"].eq("exp_1")
+    for name in ("embed_dim", "num_heads"):
+        same &= values[name].eq(point[name])
+    for shift, words in ((0.02, "0 of"), (0.04, "1 of")):
+        others = values[same].assign(draw_accuracy=point["draw_accuracy"] + shift)
+        others.to_csv(tmp_path / "other.csv", index=False)
+        shown = call("table", "exp_1", "--tier", "smoke", "--store", str(smoke), "--published", str(tmp_path / "other.csv"))
+        assert shown.exit_code == 0 and f"exp_1 beside what was published: {words} 1 points outside" in shown.output, shown.output
+    (tmp_path / "wrong.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    wrong = call("table", "exp_1", "--tier", "smoke", "--store", str(smoke), "--published", str(tmp_path / "wrong.csv"))
+    assert wrong.exit_code == 2 and "has no column 'experiment'" in wrong.stderr
 
 
 def test_export_has_a_row_per_cell(smoke: Path, tmp_path: Path) -> None:
@@ -130,9 +149,28 @@ def test_sweeps_of_ones_own(tmp_path: Path) -> None:
     assert "sweeps of your own" in call("status", "--store", str(store)).output
     with Store(store) as opened:
         assert set(opened.table()["num_heads"]) == {1, 3}
+    refused = call("run", str(tmp_path / "mine.toml"), "--variant", "paper", "--store", str(store))
+    assert refused.exit_code == 2 and "--variant: not legal with" in refused.stderr
+    (tmp_path / "gpu.toml").write_text('device = "cuda"\n' + (tmp_path / "mine.toml").read_text(), encoding="utf-8")
+    if not torch.cuda.is_available():
+        without = call("run", str(tmp_path / "gpu.toml"), "--store", str(tmp_path / "gpu.sqlite"))
+        assert without.exit_code == 2 and "torch finds no CUDA device" in without.stderr
+        assert not (tmp_path / "gpu.sqlite").exists()
     (tmp_path / "wrong.toml").write_text((tmp_path / "mine.toml").read_text().replace("num_heads", "num_head"), encoding="utf-8")
     wrong = call("run", str(tmp_path / "wrong.toml"), "--store", str(store))
     assert wrong.exit_code == 2 and "num_head" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
+
+
+def test_another_seed_is_another_experiment(tmp_path: Path) -> None:
+    store = str(tmp_path / "some store.sqlite")
+    made = call("run", "exp_6", "--tier", "smoke", "--seed", "5", "--store", store)
+    assert made.exit_code == 0 and f"headcount figure exp_6 --tier smoke --store '{store}' --seed 5" in made.output
+    assert re.search(r"exp_6 +smoke +notebook +cpu +5 +6 ", call("status", "--store", store).output)
+    missing = call("table", "exp_6", "--tier", "smoke", "--seed", "4", "--store", store)
+    assert missing.exit_code == 2 and "--seed 4" in missing.stderr and "some store.sqlite" in missing.stderr
+    drawn = call("figure", "exp_6", "--tier", "smoke", "--seed", "5", "--store", store, "--out", str(tmp_path / "out"))
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "out" / "exp_6-smoke-notebook-seed-5.png").exists()
 
 
 @pytest.mark.parametrize(
