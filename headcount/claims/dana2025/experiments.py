@@ -136,7 +136,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="dana2025/no-knee-without-shared-maps",
-        number="repairs Experiment 3",
+        number="Experiment 3, with the model of equations (1)-(2)",
         title="In the paper's own model memory grows on beyond d = d_h",
         kind=Kind.LOWER,
         statement=r"In the attention-only transformer of equations (1)-(2), at $d_h = 10$ and $H = 8$, the memory of the trained "
@@ -146,7 +146,6 @@ CLAIMS: tuple[Claim, ...] = (
         check=architecture_checks.own_knee,
         least_effort=Effort.STANDARD,
         shares="paper variant",
-        repairs="dana2025/linear-in-embed-dim-published",
         code=("empirical.training.train", "theory.memorization.effective_parameters"),
         note="Derived here: 2 H r (2d - r), the heads' effective parameters, has no kink at d = d_h.",
     ),
