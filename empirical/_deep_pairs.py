@@ -13,7 +13,7 @@ from torch import Tensor
 
 from empirical._deep_blocks import FewHeads, Network, PairHeads, whole_vectors
 from empirical._deep_parameters import DeepLayout
-from empirical._parameters import StackedParameters
+from empirical._parameters import StackedParameters, summed_products
 
 
 def many_heads(layout: DeepLayout) -> bool:
@@ -101,7 +101,7 @@ class _Layer:
         self.stream = stream
         self.inside_positions = layout.variant == "notebook"
         columns, empty = stream.shape[2], stream.new_empty
-        self.source, self.stream_transposed = stream[:, :, :behind], stream.transpose(1, 2)
+        self.source = stream[:, :, :behind]
         self.heads: PairHeads | FewHeads | None = None
         if layout.shape.num_heads:
             self.seen = empty(models, k, columns) if self.inside_positions else stream
@@ -113,7 +113,7 @@ class _Layer:
             inside = self.seen if self.shared_maps else stream
             self.inside_rows, self.inside_tokens = inside[:, :, :rows], inside[:, :, rows:]
             self.attended = empty(models, k, behind) if self.shared_maps else self.added
-            self.attended_rows, self.attended_transposed = self.attended[:, :, :rows], self.attended.transpose(1, 2)
+            self.attended_rows = self.attended[:, :, :rows]
             self.d_attended, self.d_through = empty(models, k, behind), empty(models, k, behind)
             self.d_stream = empty(models, d, columns) if self.shared_maps else self.d_seen
             self.d_source = self.d_stream[:, :, :behind]
@@ -123,7 +123,6 @@ class _Layer:
             self.d_position_first, self.d_position_last = g["position"].unbind(2)
             if self.shared_maps:
                 self.down_transposed, self.up_transposed = p["down"].transpose(1, 2), p["up"].transpose(1, 2)
-                self.one_wide = layout.inner_dim == 1  # a product with a vector is rounded by how many models there are
         self.network: Network | None = None
         self.behind = empty(models, d, behind)
         self.between = self.behind
@@ -165,10 +164,7 @@ class _Layer:
     def _backward_heads(self, heads: PairHeads | FewHeads, d_behind: Float[Tensor, "models embed_dim behind"]) -> Tensor:
         g, d_seen, d_attended = self.g, self.d_seen, d_behind
         if self.shared_maps:
-            if self.one_wide:
-                g["up"].add_((d_behind * self.attended).sum(2, keepdim=True))
-            else:
-                g["up"].baddbmm_(d_behind, self.attended_transposed)
+            g["up"].add_(summed_products(d_behind, self.attended))
             d_attended = torch.bmm(self.up_transposed, d_behind, out=self.d_attended)
         torch.bmm(self.seen_behind, d_attended.transpose(1, 2), out=heads.d_value_sum)
         if self.columns == self.rows:
@@ -186,10 +182,7 @@ class _Layer:
             self.d_position_first.add_(self.d_first.sum(2))
             self.d_position_last.add_(self.d_seen_rows.sum(2))
         if self.shared_maps:
-            if self.one_wide:
-                g["down"].add_((d_seen * self.stream).sum(2).unsqueeze(1))
-            else:
-                g["down"].baddbmm_(d_seen, self.stream_transposed)
+            g["down"].add_(summed_products(d_seen, self.stream))
             torch.bmm(self.down_transposed, d_seen, out=self.d_stream)
         self.d_source.add_(d_behind)
         return self.d_stream

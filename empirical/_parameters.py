@@ -99,6 +99,18 @@ class Layout:
         return min(with_maps, free_of_heads + heads * (2 * d + 1) * (d + self.seq_len - 1))
 
 
+def summed_products(
+    left: Float[Tensor, "models outer rows"], right: Float[Tensor, "models inner rows"]
+) -> Float[Tensor, "models outer inner"]:
+    """left right^T, the sum over rows of their products, rounded alike however many models there are.
+
+    Matrix products are (see `constructions`), but one with a vector is not: where one side has a single entry it is a plain sum.
+    """
+    if 1 in (left.shape[1], right.shape[1]):
+        return (left * right).sum(2).view(left.shape[0], left.shape[1], right.shape[1])
+    return torch.bmm(left, right.transpose(1, 2))
+
+
 class StackedParameters:
     """M models of one layout in one flat tensor, with a gradient of the same form; every block is a view of shape (M, ...).
 

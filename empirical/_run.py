@@ -126,19 +126,6 @@ def run_stack(
     `report` is told, now and then, how many steps were done since it was last told and the mean loss. `over` is looked at in
     every step: once it is set, `Stopped` is raised.
     """
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # streams and graphs belong to the current one
-        return _run_stack(task, members, settings, seed, device, report, over)
-
-
-def _run_stack(
-    task: AssociationTask,
-    members: Sequence[Member],
-    settings: "TrainingSettings",
-    seed: int,
-    device: torch.device,
-    report: Callable[[int, float], None],
-    over: Event,
-) -> list[StackResult]:
     layouts = [layout for layout, _ in members]
     scales = torch.tensor([layout.score_scale for layout in layouts], dtype=settings.dtype, device=device)
     parameters = StackedParameters(widest_layout(layouts), len(members), settings.dtype, device)
@@ -216,10 +203,11 @@ def run_stacks(
         try:
             if over.is_set():
                 raise Stopped
-            results = run_stack(
-                task, [members[place] for place in places], settings, seed, device,
-                lambda steps, loss: messages.put((steps, loss)), over,
-            )  # fmt: skip
+            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # graphs belong to a thread's current one
+                results = run_stack(
+                    task, [members[place] for place in places], settings, seed, device,
+                    lambda steps, loss: messages.put((steps, loss)), over,
+                )  # fmt: skip
             messages.put(FinishedStack(places, results, perf_counter() - start))
         except BaseException:
             over.set()

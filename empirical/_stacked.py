@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from empirical._parameters import StackedParameters
+from empirical._parameters import StackedParameters, summed_products
 
 
 @runtime_checkable
@@ -128,10 +128,7 @@ class PairEngine:
         d_residual = torch.bmm(self.unembedding_transposed, d_logits, out=self.d_residual)
         d_attended = d_residual
         if self.heads and shared_maps:
-            if self.k == 1:  # a product with a vector is rounded by how many models there are
-                torch.sum(d_residual * self.attended, 2, keepdim=True, out=g["up"])
-            else:
-                torch.bmm(d_residual, self.attended.transpose(1, 2), out=g["up"])
+            g["up"].copy_(summed_products(d_residual, self.attended))
             d_attended = torch.bmm(p["up"].transpose(1, 2), d_residual)
         if self.heads:
             self._backward_attention(d_attended)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from empirical._parameters import StackedParameters
+from empirical._parameters import StackedParameters, summed_products
 
 
 class TokenEngine:
@@ -113,16 +113,9 @@ class TokenEngine:
             g["up"].zero_()
             g["down"].zero_()
         elif self.layout.shared_maps:
-            one_wide = self.attended.shape[2] == 1  # a product with a vector is rounded by how many models there are
-            if one_wide:
-                torch.sum(d_residual * self.attended, 1, out=g["up"].squeeze(2))
-            else:
-                torch.bmm(d_residual.transpose(1, 2), self.attended, out=g["up"])
+            g["up"].copy_(summed_products(d_residual.transpose(1, 2), self.attended.transpose(1, 2)))
             d_inside = self._backward_attention(torch.bmm(d_residual, p["up"]))
-            if one_wide:
-                torch.sum(d_inside * self.token_rows, 1, out=g["down"].squeeze(1))
-            else:
-                torch.bmm(d_inside.transpose(1, 2), self.token_rows, out=g["down"])
+            g["down"].copy_(summed_products(d_inside.transpose(1, 2), self.token_rows.transpose(1, 2)))
             d_token.baddbmm_(d_inside, p["down"])
         elif self.heads:
             d_token += self._backward_attention(d_residual)
