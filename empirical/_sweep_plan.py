@@ -141,9 +141,9 @@ class Tally:
         if contradicted:
             self.message = f"{len(contradicted)} cells came out otherwise than they are stored; what is stored stays"
         elif failed:
-            self.message = f"failed: {told(failed[-1].cell)}: {failed[-1].reason}"
+            self.message = f"failed: {failed[-1].cell.words}: {failed[-1].reason}"
         elif results:
-            self.message = f"finished: {told(results[-1].cell)}"
+            self.message = f"finished: {results[-1].cell.words}"
         self.tell()
 
     def under_way(self, work: float) -> None:
@@ -171,11 +171,3 @@ class Tally:
         if self.progress is not None:
             self.progress(state)
         return state
-
-
-def told(cell: Cell) -> str:
-    """A cell in a few words, for messages."""
-    shape = cell.shape
-    more = (f", L = {shape.num_layers}" if shape.num_layers > 1 else "") + (f", MLP {shape.mlp_width}" if shape.mlp_width else "")
-    sizes = f"N = {cell.vocab_size}, d = {shape.embed_dim}, H = {shape.num_heads}, d_h = {shape.head_dim}{more}"
-    return f"{sizes}, model {cell.repetition}"

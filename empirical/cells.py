@@ -75,6 +75,15 @@ class Cell:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
+    def words(self) -> str:
+        """The cell in a few words, for messages."""
+        shape = self.shape
+        layers = f", L = {shape.num_layers}" if shape.num_layers > 1 else ""
+        network = f", MLP {shape.mlp_width}" if shape.mlp_width else ""
+        sizes = f"N = {self.vocab_size}, d = {shape.embed_dim}, H = {shape.num_heads}, d_h = {shape.head_dim}"
+        return f"{sizes}{layers}{network}, model {self.repetition}"
+
+    @property
     def company(self) -> "Cell":
         """The cell with shape and repetition set to the least: cells of equal company can be trained by one call."""
         return Cell(

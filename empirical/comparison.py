@@ -163,30 +163,34 @@ def _versions() -> str:
 def _bound_rows(task: AssociationTask, embed_dim: int, head_dim: int, heads: Sequence[int]) -> Iterator[dict[str, object]]:
     total, last_tokens = task.num_associations, task.num_last_tokens
     for count in heads:
-        promised = {
-            "chance": (0, f"{PAPER}, Corollary 2 with nothing memorized"),
-            "previous": (
-                mahdavi_associations_as_plotted(count, head_dim),
-                "Mahdavi, Liao and Thrampoulidis 2024, as plotted by " + PAPER,
-            ),
-            "corollary_1": (corollary_1_associations(count, head_dim, embed_dim), f"{PAPER}, Corollaries 1 and 2"),
-            "corollary_1_repaired": (
-                repaired_associations(count, head_dim, embed_dim, last_tokens, total),
-                f"{PAPER}, Corollary 1 with +min(d, K), Corollary 2",
-            ),
-        }
+        promised = promised_associations(AttentionShape(embed_dim, count, head_dim))
+        promised["corollary_1_repaired"] = (
+            repaired_associations(count, head_dim, embed_dim, last_tokens, total),
+            f"{PAPER}, Corollary 1 with +min(d, K), Corollary 2",
+        )
         for name, (number, source) in promised.items():
-            memory = min(max(number, 0), total)
-            accuracy = accuracy_from_memory(Fraction(memory), task.vocab_size, total)
-            yield {
-                "kind": "bound",
-                "name": name,
-                "num_heads": count,
-                "held": memory,
-                "memory": memory,
-                "accuracy": float(accuracy),
-                "source": source,
-            }
+            yield {"num_heads": count, **bound_columns(name, number, source, task.vocab_size, total)}
+
+
+def promised_associations(shape: AttentionShape) -> dict[str, tuple[int, str]]:
+    """What is promised of a layer of heads whatever the task, by name: associations, perhaps more than there are, and source."""
+    return {
+        "chance": (0, f"{PAPER}, Corollary 2 with nothing memorized"),
+        "previous": (
+            mahdavi_associations_as_plotted(shape.num_heads, shape.head_dim),
+            "Mahdavi, Liao and Thrampoulidis 2024, as plotted by " + PAPER,
+        ),
+        "corollary_1": (
+            corollary_1_associations(shape.num_heads, shape.head_dim, shape.embed_dim), f"{PAPER}, Corollaries 1 and 2"
+        ),
+    }  # fmt: skip
+
+
+def bound_columns(name: str, number: int, source: str, vocab_size: int, num_associations: int) -> dict[str, object]:
+    """A bound under the names of ROW_COLUMNS: as many held as promised, if there are so many, the rest guessed."""
+    memory = min(max(number, 0), num_associations)
+    accuracy = float(accuracy_from_memory(Fraction(memory), vocab_size, num_associations))
+    return {"kind": "bound", "name": name, "held": memory, "memory": memory, "accuracy": accuracy, "source": source}
 
 
 def measured_columns(measured: Measurement) -> dict[str, object]:

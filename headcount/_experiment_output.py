@@ -1,7 +1,9 @@
 """What `headcount figure` and `headcount table` do: results of a store as figures with their data, and as tables."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 from rich import box
@@ -13,13 +15,13 @@ from empirical.experiments import EXPERIMENTS, Experiment, Tier
 from empirical.store import Store
 from empirical.training import Variant
 from headcount import console
-from headcount._experiments import command, deviation_table
+from headcount._experiments import command, deviation_table, existing
 from headcount._output import checked_file, output_folder
 from headcount.figures import experiments as drawing
 from headcount.figures.latex import experiment_table
 from theory._whole_files import whole_files
 
-VARIANTS: tuple[Variant, ...] = ("notebook", "paper")
+Draw = Callable[[Path, Path], None]
 
 
 class Tables:
@@ -58,26 +60,20 @@ def figures(
     """Draw what is asked for; with `all`, what there are results for."""
     chosen = _chosen(names)
     other = (f"-{device}" if device != "cpu" else "") + (f"-seed-{seed}" if seed else "")
-    with output_folder(out, "--out") as folder, _existing(store_file) as store:
+    with output_folder(out, "--out") as folder, existing(store_file) as store:
         tables = Tables(store, tier, device, seed)
         left_out: list[str] = []
         for name in chosen:
-            if name in drawing.REANALYSES:
-                given = _reanalysed(name, tables)
-                if given is None and "all" in names:
-                    left_out.append(name)
-                    continue
-                if given is None:
-                    raise ValueError(f"NAME {name}: the store has no results of tier {tier} for it; see headcount run --help")
-                _write(folder, f"{name}-{tier}{other}", pd.concat(list(given.values())), _reanalysis(name, given))
-                continue
-            table = tables.get(name, variant)
-            if not has_results(table):
-                if "all" in names:
-                    left_out.append(name)
-                    continue
+            again = name in drawing.REANALYSES
+            made = _reanalysis(name, tables) if again else _experiment(name, tables.get(name, variant))
+            if made is not None:
+                _write(folder, f"{name}-{tier}{other}" if again else f"{name}-{tier}-{variant}{other}", *made)
+            elif "all" in names:
+                left_out.append(name)
+            elif again:
+                raise ValueError(f"NAME {name}: the store has no results of tier {tier} for it; see headcount run --help")
+            else:
                 raise ValueError(_nothing(name, tier, variant, device, seed, store_file))
-            _write(folder, f"{name}-{tier}-{variant}{other}", table, _experiment(name, table))
         if left_out:
             console.warn(f"left out, without results of tier {tier}: {', '.join(left_out)}")
 
@@ -102,27 +98,24 @@ def _named(name: str) -> tuple[Experiment, ...]:
         raise ValueError(f"{error}; for figures also {', '.join(drawing.REANALYSES)}") from None
 
 
-def _reanalysed(name: str, tables: Tables) -> dict[str, pd.DataFrame] | None:
-    """The tables of a re-analysis that have results, or None where those it can't do without have none."""
+def _experiment(name: str, table: pd.DataFrame) -> tuple[pd.DataFrame, Draw] | None:
+    """Data and drawing of an experiment's figure; None without results."""
+    return (table, partial(drawing.draw, name, table)) if has_results(table) else None
+
+
+def _reanalysis(name: str, tables: Tables) -> tuple[pd.DataFrame, Draw] | None:
+    """The same of a re-analysis; None where the tables that it can't do without have no results."""
     given = {
         f"{one} {variant}": table
         for one in ("exp_1", "exp_2", "exp_3")
-        for variant in VARIANTS
+        for variant in get_args(Variant)
         if has_results(table := tables.get(one, variant)) and (name != "variants" or one == "exp_2")
     }
     needed = 2 if name == "variants" else 1
-    return given if len(given) >= needed else None
+    return (pd.concat(given.values()), partial(drawing.draw_reanalysis, name, given)) if len(given) >= needed else None
 
 
-def _experiment(name: str, table: pd.DataFrame) -> Callable[[Path, Path], None]:
-    return lambda png, pdf: drawing.draw(name, table, png, pdf)
-
-
-def _reanalysis(name: str, tables: dict[str, pd.DataFrame]) -> Callable[[Path, Path], None]:
-    return lambda png, pdf: drawing.draw_reanalysis(name, tables, png, pdf)
-
-
-def _write(folder: Path, stem: str, table: pd.DataFrame, draw: Callable[[Path, Path], None]) -> None:
+def _write(folder: Path, stem: str, table: pd.DataFrame, draw: Draw) -> None:
     places = [checked_file(folder / f"{stem}.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
     with whole_files(*places) as (data, png, pdf):
         table.to_csv(data, index=False)
@@ -147,7 +140,7 @@ def table(
         raise ValueError(f"NAME {name}: legal are {', '.join(EXPERIMENTS)}")
     if published_file is not None and (latex or variant != "notebook"):
         raise ValueError(f"--published {published_file}: legal for the notebook variant only, and without --latex")
-    with _existing(store_file) as store:
+    with existing(store_file) as store:
         found = Tables(store, tier, device, seed).get(name, variant)
     if not has_results(found):
         raise ValueError(_nothing(name, tier, variant, device, seed, store_file))
@@ -211,9 +204,3 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(path)
     except (UnicodeDecodeError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise ValueError(f"--published {path}: is no CSV table ({' '.join(str(error).split())})") from None
-
-
-def _existing(store_file: Path) -> Store:
-    if not store_file.exists():
-        raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
-    return Store(store_file)

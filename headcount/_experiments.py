@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich import box
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.table import Table
 
 from empirical import experiments
-from empirical.cells import Cell, DeviceKind
+from empirical.cells import DEVICE_KINDS, Cell, DeviceKind
 from empirical.experiments import EXPERIMENTS, Experiment, Tier
 from empirical.store import Store
 from empirical.sweep import SweepState, read_sweep
@@ -137,7 +137,7 @@ def _report(job: Job, store: Store, tier: Tier, variant: Variant, device: Device
         f"{duration(spent)} of computing in all"
     )
     for result in broken[:5]:
-        console.warn(f"  failed: {describe(result.cell)}: {result.reason}")
+        console.warn(f"  failed: {result.cell.words}: {result.reason}")
     if len(broken) > 5:
         console.warn(f"  .. and {len(broken) - 5} more: headcount status names them")
     if job.experiment is None or variant != "notebook" or tier != "paper":
@@ -183,13 +183,11 @@ def _plan(work: Sequence[Job], store_file: Path) -> None:
 
 def status(*, store_file: Path) -> None:
     """A line for every experiment, tier and variant that was begun, one for other cells, and the reasons of failures."""
-    if not store_file.exists():
-        raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
     shown = Table(title=f"{store_file}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("cells of", no_wrap=True)
     for heading in ("tier", "variant", "device", "seed", "done", "running", "failed", "missing", "computing"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    with Store(store_file) as store:
+    with existing(store_file) as store:
         table = store.table()
         running = set(store.running())
         kept = {str(row["key"]): row for row in table.to_dict("records")}
@@ -214,11 +212,8 @@ def status(*, store_file: Path) -> None:
 
 def _settings(table: Any) -> list[tuple[Experiment, Tier, Variant, DeviceKind, int]]:
     """Every experiment with every seed that the store knows of, and seed 0, for what is under way and not stored yet."""
-    tiers: tuple[Tier, ...] = ("smoke", "quick", "paper")
-    variants: tuple[Variant, ...] = ("notebook", "paper")
-    devices: tuple[DeviceKind, ...] = ("cpu", "cuda")
     seeds = sorted({0, *(int(seed) for seed in table["seed"].unique())})
-    return list(product(EXPERIMENTS.values(), tiers, variants, devices, seeds))
+    return list(product(EXPERIMENTS.values(), experiments.TIERS, get_args(Variant), DEVICE_KINDS, seeds))
 
 
 def _counts(rows: Sequence[dict[Any, Any]], running: int, total: int | None) -> list[str]:
@@ -232,17 +227,6 @@ def _row_words(row: dict[Any, Any]) -> str:
     return f"N = {row['vocab_size']}, d = {row['embed_dim']}, H = {row['num_heads']}, d_h = {row['head_dim']}"
 
 
-def describe(cell: Cell) -> str:
-    """A cell in a few words."""
-    shape = cell.shape
-    deep = f", L = {shape.num_layers}" if shape.num_layers > 1 else ""
-    mlp = f", MLP width {shape.mlp_width}" if shape.mlp_width else ""
-    return (
-        f"N = {cell.vocab_size}, d = {shape.embed_dim}, H = {shape.num_heads}, d_h = {shape.head_dim}{deep}{mlp}, "
-        f"repetition {cell.repetition}"
-    )
-
-
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 90:
@@ -254,13 +238,18 @@ def export(*, output: Path, store_file: Path) -> None:
     """All cells as one file."""
     if output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"FILE {output}: a name that ends in .csv or .parquet is legal")
-    if not store_file.exists():
-        raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
-    checked_file(output, "FILE", {"store": store_file})
-    with Store(store_file) as store:
+    with existing(store_file) as store:
+        checked_file(output, "FILE", {"store": store_file})
         (store.export_csv if output.suffix == ".csv" else store.export_parquet)(output)
         count = len(store.table())
     console.say(f"{count} cells in {output}")
+
+
+def existing(store_file: Path) -> Store:
+    """A store that has to be there. Raises ValueError, naming the option, where it is not."""
+    if not store_file.exists():
+        raise ValueError(f"--store {store_file}: is not there; a store that `headcount run` made is legal")
+    return Store(store_file)
 
 
 def _open(store_file: Path) -> Store:

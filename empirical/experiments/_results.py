@@ -1,21 +1,15 @@
 """What an experiment came to: one tidy table of trained means, bounds and published values."""
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from math import isfinite, log2, nan
 from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
 from empirical.cells import Cell, CellResult, DeviceKind
-from empirical.comparison import ROW_COLUMNS, mean_interval, read_published, tidy
+from empirical.comparison import ROW_COLUMNS, bound_columns, mean_interval, promised_associations, read_published, tidy
 from empirical.experiments.experiment import PAPER, Experiment, Tier, plotted_parameters
 from empirical.training import Variant
-from theory.memorization import (
-    accuracy_from_memory,
-    corollary_1_associations,
-    mahdavi_associations_as_plotted,
-)
 from theory.shapes import TransformerShape
 
 OWN_TEXTS = ("tier", "series", "axis")
@@ -143,20 +137,9 @@ def published_points(
 
 def _bounds(vocab_size: int, shape: TransformerShape) -> Iterator[dict[str, object]]:
     """Guessing, and for one layer of heads what the papers promise."""
-    total = vocab_size**2
-    promised = {"chance": (0, f"{PAPER}, Corollary 2 with nothing memorized")}
-    if shape.attention_only:
-        promised["previous"] = (
-            mahdavi_associations_as_plotted(shape.num_heads, shape.head_dim),
-            f"Mahdavi, Liao and Thrampoulidis 2024, as plotted by {PAPER}",
-        )
-        promised["corollary_1"] = (
-            corollary_1_associations(shape.num_heads, shape.head_dim, shape.embed_dim), f"{PAPER}, Corollaries 1 and 2"
-        )  # fmt: skip
-    for name, (number, source) in promised.items():
-        memory = min(max(number, 0), total)
-        accuracy = float(accuracy_from_memory(Fraction(memory), vocab_size, total))
-        yield {"kind": "bound", "name": name, "held": memory, "memory": memory, "accuracy": accuracy, "source": source}
+    for name, (number, source) in promised_associations(shape).items():
+        if name == "chance" or shape.attention_only:
+            yield bound_columns(name, number, source, vocab_size, vocab_size**2)
 
 
 def _trained(cells: Sequence[Cell], found: Sequence[CellResult], note: str) -> dict[str, object]:
