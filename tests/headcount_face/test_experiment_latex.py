@@ -129,7 +129,10 @@ def test_tables_that_are_none_are_refused_in_one_line() -> None:
         assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-TEXTS = st.text(st.one_of(st.sampled_from("\\{}$&#_%~^<>|\"'`\n\t é∞"), st.characters()), max_size=12)
+# A table's text columns are UTF-8, which has no lone surrogates: `results` can't hand them over either.
+TEXTS = st.text(
+    st.one_of(st.sampled_from("\\{}$&#_%~^<>|\"'`\n\t é∞"), st.characters(exclude_categories=["Cs"])), max_size=12
+)
 NUMBERS = st.one_of(st.none(), st.floats(0, 1))
 
 
