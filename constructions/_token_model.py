@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from constructions.element_wise import ElementWise
 from theory._whole_files import whole_files
 from theory.shapes import AttentionShape
 
@@ -104,12 +105,17 @@ class TokenModel(nn.Module):
             provenance: strings to keep beside the weights: where they come from, from which task and seed.
 
         Raises:
-            ModelFileError: the path is a folder, its folder does not exist or can't be written.
+            ModelFileError: the path is a folder, its folder does not exist or can't be written; the model has Python functions
+                as element-wise maps, which no file can hold.
         """
         path = Path(path).resolve()  # a link stays a link: what it points to is replaced
         if (path.exists() and not path.is_file()) or not path.parent.is_dir():
             raise ModelFileError(f"{path}: an ordinary file in an existing folder is legal as a place for a model")
-        shape, kept = json.dumps(self.arguments()), json.dumps(dict(provenance or {}))
+        kept = json.dumps(dict(provenance or {}))
+        try:
+            shape = json.dumps(self.arguments(), default=_plain)
+        except TypeError as error:
+            raise ModelFileError(f"{path}: {error}") from None
         metadata = {"format": self.file_format, "shape": shape, "provenance": kept}
         tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in self.parameter_names}
         try:
@@ -152,6 +158,12 @@ def read_model(
         raise ModelFileError(f"{path}: its provenance is not a table of strings")
     _fill(path, model, tensors, device)
     return model, provenance
+
+
+def _plain(part: object) -> object:
+    if isinstance(part, ElementWise):
+        return part.as_plain()
+    raise TypeError(f"a model with {part!r} can't be written; one whose maps are programs (ElementWise) or None can")
 
 
 def _first_line(error: Exception) -> str:

@@ -54,6 +54,7 @@ def attention(
     *,
     causal: bool = True,
     kind: AttentionKind = "softmax",
+    dropout: float = 0.0,
 ) -> Float[Tensor, "batch queried heads value_dim"]:
     """Multi-head attention on queries, keys and values per sample, without the factor 1/sqrt(head_dim).
 
@@ -63,18 +64,34 @@ def attention(
         values: one per attended position and head; their width may differ from the keys'.
         causal: whether a query sees only positions up to its own.
         kind: see `attention_weights`.
+        dropout: share of the weights that is set to zero, at random from torch's global generator, the others scaled up; for
+            training.
 
     Returns:
         The mixed values, per sample, queried position and head.
 
     Source: Dana, Pydi and Chevaleyre 2025, equation (1); scale the queries for the scaled form of Vaswani et al. 2017.
     """
+    weights = attention_pattern(queries, keys, causal=causal, kind=kind)
+    if dropout:
+        weights = torch.nn.functional.dropout(weights, dropout)
+    return torch.einsum("bhqk,bkhe->bqhe", weights, values)
+
+
+def attention_pattern(
+    queries: Float[Tensor, "batch queried heads head_dim"],
+    keys: Float[Tensor, "batch positions heads head_dim"],
+    *,
+    causal: bool = True,
+    kind: AttentionKind = "softmax",
+) -> Float[Tensor, "batch heads queried positions"]:
+    """The weights with which `attention` mixes values; arguments as there."""
     scores = torch.einsum("bqhe,bkhe->bhqk", queries, keys)
     queried, positions = scores.shape[-2:]
     visible = None
     if causal and queried > 1:
         visible = torch.ones(queried, positions, dtype=torch.bool, device=scores.device).tril(positions - queried)
-    return torch.einsum("bhqk,bkhe->bqhe", attention_weights(scores, dim=-1, visible=visible, kind=kind), values)
+    return attention_weights(scores, dim=-1, visible=visible, kind=kind)
 
 
 def token_attention(
