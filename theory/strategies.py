@@ -23,6 +23,7 @@ import numpy as np
 from hypothesis import strategies as st
 from jaxtyping import Float, Int
 
+from theory._hop_draws import repaired, string_of_family
 from theory.shapes import AttentionShape, checked_integer
 from theory.tasks import MAX_VOCAB_SIZE, AssociationTask, DistributionTask
 
@@ -66,6 +67,18 @@ PRIORS = (
     "two levels",  # many equal chances: ties in the order of likelihood
 )
 """How the prior of a drawn distribution task is chosen."""
+
+HOP_FAMILIES = (
+    "any",  # symbol by symbol
+    "constant",  # one symbol: every position but the first finds itself
+    "periodic",
+    "runs",  # of equal symbols, all of one length
+    "late",  # at most two symbols at first, others only towards the end
+    "mirror",  # a half and its reverse
+    "far return",  # the first symbol comes back at the very end only
+    "counting",  # 0, 1, .., 0, 1, ..: as few positions defined as can be
+)
+"""How drawn strings for hop_k are made."""
 
 DEFAULT_LARGEST = 64
 """Most associations drawn unless `num_associations` or fixed sizes ask for more."""
@@ -158,6 +171,31 @@ def attention_shapes(
     return _shapes(dims, heads, widths, wide_heads)
 
 
+def hop_strings(
+    *,
+    vocab_size: int | tuple[int, int] = (1, 5),
+    seq_len: int | tuple[int, int] = (1, 12),
+    repeats: bool = True,
+    family: str | None = None,
+) -> st.SearchStrategy[Int[np.ndarray, " seq_len"]]:
+    """Strings for hop_k: int64 arrays (N,) of symbols 0..|Sigma| - 1, often with awkward repeats.
+
+    Sizes are a number or an inclusive range (least, largest). `repeats=False` draws no string with equal neighbours; `family`
+    is one of HOP_FAMILIES, None mixes them. Failing examples shrink to short strings of small symbols.
+
+        @given(hop_strings(vocab_size=4, seq_len=16), st.integers(0, 16))
+        def test_hops(symbols, num_hops): ...
+
+    Raises ValueError for ranges that are empty, an unknown family, and one symbol without repeats.
+    """
+    symbols, lengths = _range("vocab_size", vocab_size, 1), _range("seq_len", seq_len, 1)
+    if family is not None and family not in HOP_FAMILIES:
+        raise ValueError(f"family = {family!r}: must be None or one of {', '.join(HOP_FAMILIES)}")
+    if not repeats and symbols[1] == 1 and lengths[1] > 1:
+        raise ValueError(f"vocab_size = {vocab_size}: must reach 2 when repeats=False")
+    return _hop_strings(symbols, lengths, repeats, family)
+
+
 def _range(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
     if not isinstance(value, tuple):
         value = (value, value)
@@ -225,6 +263,19 @@ def _tasks(
     sequences = _sequences(family, vocab_size, seq_len, count, np.array(sides), rng)
     targets = _targets(pattern, sequences[:, -1], vocab_size, rng)
     return AssociationTask(sequences, targets, vocab_size, f"{family}, labels {pattern}, seed {seed}")
+
+
+@st.composite
+def _hop_strings(
+    draw: Draw, symbols: tuple[int, int], lengths: tuple[int, int], repeats: bool, family: str | None
+) -> Int[np.ndarray, " seq_len"]:
+    seq_len = draw(st.integers(*lengths))
+    vocab_size = draw(st.integers(max(symbols[0], 1 if repeats or seq_len == 1 else 2), symbols[1]))
+    family = draw(st.sampled_from(HOP_FAMILIES)) if family is None else family
+    entries = draw(st.lists(st.integers(0, vocab_size - 1), min_size=seq_len, max_size=seq_len))
+    turn = draw(st.integers(1, seq_len))
+    string = string_of_family(family, np.array(entries, dtype=np.int64), turn, vocab_size)
+    return string if repeats else repaired(string, vocab_size)
 
 
 @st.composite
