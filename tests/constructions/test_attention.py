@@ -1,5 +1,7 @@
 """One attention: per sample and per token it is the same function, and it is the paper's, written out here independently."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from constructions.aot import AttentionOnlyTransformer
-from constructions.attention import attention, attention_weights, token_attention
+from constructions.attention import attention, attention_pattern, attention_weights, token_attention
 from theory.shapes import AttentionShape
 from theory.strategies import attention_shapes
 
@@ -106,6 +108,36 @@ def test_causal_attention_hides_the_future_and_weights_are_a_distribution() -> N
     assert not torch.equal(attention(q, k, v, causal=False)[:, :3], before[:, :3])
     weights = attention_weights(torch.randn(7, 6, generator=generator), dim=0)
     assert torch.allclose(weights.sum(0), torch.ones(6))
+
+
+@given(
+    positions=st.integers(1, 12), fewer=st.integers(0, 11), block=st.integers(1, 5), kind=st.sampled_from(["softmax", "relu"]),
+    seed=st.integers(0, 99),
+)
+def test_causal_attention_in_blocks_is_that_without(positions: int, fewer: int, block: int, kind: Any, seed: int) -> None:
+    generator, queried = torch.Generator().manual_seed(seed), max(1, positions - fewer)
+    shapes = ((2, queried, 3, 2), (2, positions, 3, 2), (2, positions, 3, 4))
+    queries, keys, values = (torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes)
+    results = []
+    for size in (block, positions):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("constructions.attention.CAUSAL_BLOCK", size)
+            mixed = attention(queries, keys, values, kind=kind)
+            results.append((mixed, *torch.autograd.grad(mixed.square().sum(), (queries, keys, values))))
+    weights = attention_pattern(queries, keys, kind=kind)
+    later = torch.ones(queried, positions, dtype=torch.bool).triu(positions - queried + 1)
+    assert bool((weights[..., later] == 0).all())
+    whole = torch.einsum("bhqk,bkhe->bqhe", weights, values)
+    assert torch.equal(whole, results[1][0])
+    for one, other in zip(*results, strict=True):  # sums of at most 12 terms of size at most that of the largest
+        assert (one - other).abs().max() <= 1e-12 * (1 + one.abs().max())
+
+
+def test_what_is_hidden_may_be_infinite() -> None:
+    keys = torch.tensor([[1.0, 2.0, torch.inf]], dtype=torch.float64).reshape(1, 3, 1, 1)
+    values = torch.arange(3.0, dtype=torch.float64).reshape(1, 3, 1, 1)
+    mixed = attention(torch.ones_like(values), keys, values)
+    assert mixed[0, 1].item() == pytest.approx(1 / (1 + np.exp(-1.0)), rel=1e-15) and mixed[0, 0].item() == 0
 
 
 @pytest.mark.bad_input
