@@ -1,0 +1,179 @@
+"""The files of a training run on hop_k: settings and outcome as JSON, checkpoints as safetensors; whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from empirical._hop_run import HopRun
+from empirical._origin import origin_here
+from theory._whole_files import whole_files
+
+RUN_FILE, CHECKPOINT_FILE, MODEL_FILE = "run.json", "checkpoint.safetensors", "model.safetensors"
+RUN_FORMAT, CHECKPOINT_FORMAT = "headcount hop run, version 1", "headcount hop checkpoint, version 1"
+MOST_JSON_BYTES = 1 << 20
+CURVE_POINTS = 200
+"""Points of the loss curve in run.json: means over so many equal parts of the run."""
+
+
+class HopFileError(ValueError):
+    """A folder or file that is not of a run, or of another run, or a damaged one: one line with the place and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What run.json says beside the settings.
+
+    Attributes:
+        finished: whether there is nothing more to do.
+        steps_done: optimiser steps taken when it was written.
+        failure: why the run ended early; empty where it did not.
+        seconds: wall seconds of training so far, of all calls together.
+        curve: (steps done, mean loss in nats since the point before) along the run.
+    """
+
+    finished: bool
+    steps_done: int
+    failure: str
+    seconds: float
+    curve: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that training goes on from: tensors on the CPU, losses of the steps done, seconds that they took."""
+
+    tensors: Mapping[str, Tensor]
+    losses: Tensor
+    seconds: float
+
+
+def curve_of(losses: Tensor, steps: int) -> tuple[tuple[int, float], ...]:
+    """At most `CURVE_POINTS` points of the loss curve of a run of `steps` steps, from the losses of those done."""
+    size = -(-steps // CURVE_POINTS)
+    parts = losses.double().split(size) if len(losses) else ()
+    ends = (min((place + 1) * size, len(losses)) for place in range(len(parts)))
+    return tuple((end, float(part.mean())) for end, part in zip(ends, parts, strict=True))
+
+
+def write_run(folder: Path, run: HopRun, outcome: Outcome, device: str) -> None:
+    """Write run.json, replacing the one of this run that is there."""
+    origin = origin_here(device)
+    content = {
+        "format": RUN_FORMAT, "name": run.name, "run": run.as_plain(), "finished": outcome.finished,
+        "steps_done": outcome.steps_done, "failure": outcome.failure, "seconds": round(outcome.seconds, 3),
+        # JSON has no NaN: a loss that is not finite is null.
+        "curve": [[step, loss if abs(loss) < float("inf") else None] for step, loss in outcome.curve],
+        "device": device, "versions": json.loads(origin.versions), "git_revision": origin.git_revision,
+        "machine": json.loads(origin.machine),
+    }  # fmt: skip
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    with named_errors(folder / RUN_FILE), whole_files(folder / RUN_FILE) as (partial,):
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_outcome(folder: Path) -> tuple[HopRun, Outcome]:
+    """What run.json of a folder says. Raises HopFileError."""
+    place = folder / RUN_FILE
+    if not place.is_file():
+        raise HopFileError(f"{place}: no such file; the folder of a training run has one")
+    if place.stat().st_size > MOST_JSON_BYTES:
+        raise HopFileError(f"{place}: is too large to be the file of a run")
+    try:
+        content = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise HopFileError(f"{place}: can't be read ({_first_line(error)})") from None
+    if not isinstance(content, dict) or content.get("format") != RUN_FORMAT:
+        raise HopFileError(f"{place}: is not the file of a run (it lacks format = {RUN_FORMAT!r})")
+    try:
+        run = HopRun.from_plain(content.get("run"))
+        return run, _outcome(content, run)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise HopFileError(f"{place}: does not describe a run ({_first_line(error)})") from None
+
+
+def _outcome(content: Mapping[str, Any], run: HopRun) -> Outcome:
+    finished, steps, failure, seconds = (content[name] for name in ("finished", "steps_done", "failure", "seconds"))
+    typed = type(finished) is bool and type(steps) is int and isinstance(failure, str)
+    if not typed or not 0 <= steps <= run.steps or (finished and not failure and steps < run.steps):
+        raise ValueError(f"finished = {finished!r} after steps_done = {steps!r}, failure = {failure!r}")
+    curve = tuple((int(step), float("nan") if loss is None else float(loss)) for step, loss in content["curve"])
+    return Outcome(finished, steps, failure, float(seconds), curve)
+
+
+def write_checkpoint(folder: Path, run: HopRun, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint, replacing the one before it only when all of it is on the disk."""
+    tensors = {**checkpoint.tensors, "losses": checkpoint.losses}
+    metadata = {
+        "format": CHECKPOINT_FORMAT, "run": run.as_text(), "seconds": repr(checkpoint.seconds), "digest": _digest(tensors)
+    }  # fmt: skip
+    place = folder / CHECKPOINT_FILE
+    with named_errors(place), whole_files(place) as (partial,):
+        save_file(tensors, partial, metadata=metadata)
+
+
+def read_checkpoint(folder: Path, run: HopRun, wanted: Mapping[str, torch.Size]) -> Checkpoint | None:
+    """The checkpoint of a run with tensors of the names and shapes in `wanted`; None where there is none.
+
+    Raises HopFileError for a damaged one, or one of another run.
+    """
+    place = folder / CHECKPOINT_FILE
+    if not place.exists():
+        return None
+    if not place.is_file():
+        raise HopFileError(f"{place}: is no ordinary file")
+    advice = "delete it to begin the run again"
+    try:
+        with safe_open(str(place), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise HopFileError(f"{place}: is damaged or no checkpoint ({_first_line(error)}); {advice}") from None
+    if metadata.get("format") != CHECKPOINT_FORMAT:
+        raise HopFileError(f"{place}: is no checkpoint of hop training; {advice}")
+    if metadata.get("run") != run.as_text():
+        raise HopFileError(f"{place}: is the checkpoint of a run with other settings; {advice}")
+    losses = tensors.get("losses")
+    known = {name: tensor.shape for name, tensor in tensors.items() if name != "losses"}
+    fits = losses is not None and losses.ndim == 1 and len(losses) <= run.steps and known == dict(wanted)
+    if losses is None or not fits or metadata.get("digest") != _digest(tensors):
+        raise HopFileError(f"{place}: is damaged (its tensors are not those that were written); {advice}")
+    try:
+        seconds = float(metadata.get("seconds", ""))
+    except ValueError:
+        raise HopFileError(f"{place}: is damaged (its seconds are no number); {advice}") from None
+    return Checkpoint({name: tensors[name] for name in wanted}, losses, seconds)
+
+
+class named_errors:
+    """Turns what goes wrong in writing a file into one HopFileError that names it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError | SafetensorError):
+            raise HopFileError(f"{self.place}: can't be written ({_first_line(error)})") from error
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        found.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
