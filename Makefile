@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo test lint types unit verify nightly benchmarks experiments experiment-figures figure claims landscape clean
+.PHONY: demo test lint types unit verify nightly benchmarks experiments experiment-figures hops shown figure claims landscape clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
@@ -31,15 +31,16 @@ types: $(VENV)/.installed
 unit: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --jaxtyping-packages=theory,constructions,empirical,beartype.beartype
 
-# Every claim of the paper; exit code 1 when a verdict differs from the one on record.
+# Every claim of the papers; exit code 1 when a verdict differs from the one on record.
 verify: $(VENV)/.installed
-	$(BIN)/headcount verify --paper dana2025 --effort standard
+	$(BIN)/headcount verify --effort standard
 
-# Checks all claims anew, puts the verdicts on record, and writes the page of claims from them.
-RECORDS := headcount/claims/records/dana2025.json
+# Checks all claims anew, puts the verdicts on record, a file for each paper, and writes the page of claims from them.
+PAPERS := dana2025 sanford2024
 claims: $(VENV)/.installed
-	$(BIN)/headcount verify --paper dana2025 --effort quick --record $(RECORDS) || test $$? -eq 1
-	$(BIN)/headcount verify --paper dana2025 --effort standard --record $(RECORDS) || test $$? -eq 1
+	for paper in $(PAPERS); do for effort in quick standard; do \
+	    $(BIN)/headcount verify --paper $$paper --effort $$effort --record headcount/claims/records/$$paper.json \
+	    || test $$? -eq 1 || exit 1; done; done
 	$(BIN)/python -m headcount.claims.page docs/claims.md
 
 nightly: $(VENV)/.installed
@@ -61,6 +62,9 @@ benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.deep_speed
 	$(BIN)/python -m benchmarks.experiment_cost
 	$(BIN)/python -m benchmarks.published_accuracy
+	$(BIN)/python -m benchmarks.hop_find_speed
+	$(BIN)/python -m benchmarks.hops_speed
+	$(BIN)/python -m benchmarks.hops_zero_errors
 
 # Computes the slow parts of both default landscapes anew, about an hour in all, puts them on record and draws the reference figure.
 landscape: $(VENV)/.installed
@@ -79,9 +83,19 @@ experiment-figures: $(VENV)/.installed
 	$(BIN)/headcount run exp_1 exp_2 exp_3 exp_6 --tier paper
 	$(BIN)/headcount run exp_2 exp_3 --tier paper --variant paper
 	$(BIN)/headcount figure exp_1 exp_4 exp_6 variants effective_parameters --tier paper
+	$(MAKE) shown FOLDER=results SHOWN="$(SHOWN)"
+
+shown: $(VENV)/.installed
 	for name in $(SHOWN); do $(BIN)/python -c "from PIL import Image; import sys; \
 	    Image.open(sys.argv[1]).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(sys.argv[2], optimize=True)" \
-	    results/$$name.png docs/reference/$$name.png || exit 1; done
+	    $(FOLDER)/$$name.png docs/reference/$(PREFIX)$$name.png || exit 1; done
+
+# Trains the decoders of docs/hops.md, some ten minutes, and draws its figures anew, in 256 colours.
+HOPS := errors-quick thresholds-quick maps-quick slots-quick
+hops: $(VENV)/.installed
+	$(BIN)/headcount hops train --tier quick
+	$(BIN)/headcount hops figure all --tier quick
+	$(MAKE) shown FOLDER=results/hops SHOWN="$(HOPS)" PREFIX=hops-
 
 figure: $(VENV)/.installed
 	$(BIN)/headcount compare --out docs/reference

@@ -46,6 +46,8 @@ def verify(
     for key in PAPERS:
         kept |= records.shipped(key)
     before = records.read(record) if record is not None and record.exists() else {}
+    if record is not None:
+        _check_papers(record, [*before, *(claim.name for claim in claims)])
     code = records.code_hash()  # of what is about to run, not of what is there when it ends
     outcomes: list[Outcome] = []
     try:
@@ -83,6 +85,16 @@ def verify(
         if place is not None:
             console.say(f"{name} {place}")
     return DIFFERS if any(_differs(outcome, kept) or outcome.verdict is Verdict.ERROR for outcome in outcomes) else 0
+
+
+def _check_papers(record: Path, names: Sequence[str]) -> None:
+    """A file that is called like a paper holds that paper's records alone; any other file may hold a mix."""
+    if record.stem not in PAPERS:
+        return
+    strange = sorted({name.partition("/")[0] for name in names} - {record.stem})
+    if strange:
+        legal = f"--paper {record.stem}, or a file of another name, is legal"
+        raise ValueError(f"--record {record}: is for claims of {record.stem} alone, not of {', '.join(strange)}; {legal}")
 
 
 def _jobs(wanted: int | None, effort: Effort) -> int:
@@ -129,9 +141,11 @@ def _list(claims: Sequence[Claim]) -> Table:
 def _table(outcomes: Sequence[Outcome], kept: Records) -> Table:
     table = _frame(f"{len(outcomes)} claims at effort {outcomes[0].effort}" if outcomes else "no claims",
                    "claim", "kind", "verdict", "evidence", "seconds")
+    one_paper = len({outcome.claim.paper for outcome in outcomes}) < 2
     for outcome in outcomes:
+        name = outcome.claim.name.partition("/")[2] if one_paper else outcome.claim.name
         table.add_row(
-            outcome.claim.name.partition("/")[2], outcome.claim.kind, _verdict(outcome, kept), _evidence(outcome, kept),
+            name, outcome.claim.kind, _verdict(outcome, kept), _evidence(outcome, kept),
             f"{outcome.seconds:.1f}",
         )
     return table

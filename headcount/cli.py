@@ -1,4 +1,4 @@
-"""The command line: compare, landscape, build, measure, verify, certify, recheck, and the commands for experiments.
+"""The command line: compare, landscape, build, measure, verify, certify, recheck, the commands for experiments and for hops.
 
 Slow imports happen when they are needed."""
 
@@ -11,6 +11,7 @@ import typer
 from headcount import __version__
 from headcount._arguments import at_least, example, head_counts, whole
 from headcount._experiment_cli import add_commands
+from headcount._hop_cli import hops_app
 from headcount._plain_errors import PROGRAM, PlainGroup
 
 app = typer.Typer(
@@ -234,9 +235,11 @@ def measure(
 )
 def verify(
     claims: Annotated[
-        list[str] | None, typer.Argument(metavar="[CLAIM ...]", help="Names of claims; without one, all of the paper.")
+        list[str] | None, typer.Argument(metavar="[CLAIM ...]", help="Names of claims; without one, all.")
     ] = None,
-    paper: Annotated[str | None, typer.Option("--paper", metavar="KEY", help="Only claims of this paper: dana2025.")] = None,
+    paper: Annotated[
+        str | None, typer.Option("--paper", metavar="KEY", help="Only claims of this paper: dana2025 or sanford2024.")
+    ] = None,
     effort: Annotated[
         Literal["quick", "standard", "exhaustive"],
         typer.Option("--effort", help="How hard to look, for a whole paper: a minute, ten minutes, hours."),
@@ -254,7 +257,7 @@ def verify(
         int | None, whole("--jobs", 1, "Processes, at most one per core; 1 at effort quick and 2 above it unless given.")
     ] = None,
 ) -> None:
-    """Check the claims of a paper: proved, held, measured, refuted, or in need of an assumption, on what evidence.
+    """Check the claims of the papers: proved, held, measured, refuted, or in need of an assumption, on what evidence.
 
     Exit code 1 when a verdict differs from the one on record at the same effort, or a check crashed.
     """
@@ -331,3 +334,4 @@ def recheck(
 
 
 add_commands(app)
+app.add_typer(hops_app)

@@ -1,7 +1,8 @@
 """The claims ledger: every statement of the papers as data, with a check, a verdict and its evidence.
 
 `ledger()` holds the claims, `run.verify` checks one, `records` keeps what earlier runs found. From the command line:
-`headcount verify`. To add a paper: one module whose CLAIMS is a tuple of `Claim`, named in PAPERS.
+`headcount verify`. To add a paper: one module whose CLAIMS is a tuple of `Claim`, named in PAPERS; its records are in the file
+of its name.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,11 @@ __all__ = [
     "verify",
 ]
 
-PAPERS = {"dana2025": "Dana, Pydi and Chevaleyre 2025, Memorization in Attention-only Transformers (AISTATS, arXiv 2411.10115)"}
+PAPERS = {
+    "dana2025": "Dana, Pydi and Chevaleyre 2025, Memorization in Attention-only Transformers (AISTATS, arXiv 2411.10115)",
+    "sanford2024": "Sanford, Hsu and Telgarsky 2024, Transformers, parallel computation, and logarithmic depth (ICML, "
+    "arXiv 2402.09268)",
+}
 """Papers by key."""
 
 
@@ -39,7 +44,7 @@ def ledger(paper: str | None = None) -> tuple[Claim, ...]:
     Raises ValueError for a paper that is not in PAPERS.
     """
     if paper is not None and paper not in PAPERS:
-        raise ValueError(f"paper = {paper!r}: {', '.join(PAPERS)} is legal")
+        raise ValueError(f"paper = {paper!r}: {' or '.join(PAPERS)} is legal")
     claims: list[Claim] = []
     for key in PAPERS if paper is None else (paper,):
         claims.extend(import_module(f"headcount.claims.{key}").CLAIMS)

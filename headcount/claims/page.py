@@ -19,9 +19,7 @@ turned out wrong or loose, its repair stands beside it as a claim of its own.
 
 This page is generated: `make claims` writes it, and the tests fail when it is stale. To check for yourself:
 
-    headcount verify --paper dana2025                     # under a minute
-    headcount verify --paper dana2025 --effort standard   # under ten minutes on two cores
-    headcount verify --show dana2025/corollary-1          # one claim in full
+COMMANDS
 
 | verdict | says |
 |---|---|
@@ -41,10 +39,13 @@ This page is generated: `make claims` writes it, and the tests fail when it is s
 | conditional | as under the assumption, and never "held" |
 """
 
+SHOWN = {"dana2025": "corollary-1", "sanford2024": "lemma-d-2"}
+"""Per paper a claim that is an example for `--show`."""
+
 
 def page() -> str:
     """The whole page as text."""
-    parts = [HEADER]
+    parts = [HEADER.replace("COMMANDS", _commands())]
     for paper, title in PAPERS.items():
         claims, kept = ledger(paper), records.shipped(paper)
         latest = {claim.name: best(kept.get(claim.name, {})) for claim in claims}
@@ -60,6 +61,17 @@ def page() -> str:
         parts += [_row(claim, latest[claim.name]) for claim in claims]
         parts += [_section(claim, latest[claim.name]) for claim in claims]
     return "\n".join(parts) + "\n"
+
+
+def _commands() -> str:
+    """The commands that check everything, and those of each paper, in a column with what they take."""
+    lines = [("headcount verify", "the claims of all papers, about a minute")]
+    for paper in PAPERS:
+        lines.append((f"headcount verify --paper {paper}", "of one paper, under a minute"))
+        lines.append((f"headcount verify --paper {paper} --effort standard", "under ten minutes on two cores"))
+        lines.append((f"headcount verify --show {paper}/{SHOWN[paper]}", "one claim in full"))
+    width = max(len(command) for command, _ in lines)
+    return "\n".join(f"    {command:<{width}}   # {words}" for command, words in lines)
 
 
 def best(kept: dict[Effort, Record]) -> tuple[Effort, Record] | None:

@@ -53,9 +53,18 @@ Records = dict[str, dict[Effort, Record]]
 
 
 def shipped(paper: str) -> Records:
-    """The records that come with the project; none for a paper without."""
+    """The records that come with the project; none for a paper without.
+
+    Raises RecordFileError for a damaged file, and for one with records of another paper's claims.
+    """
     place = resources.files("headcount.claims") / "records" / f"{paper}.json"
-    return parsed(place.read_text(encoding="utf-8"), str(place)) if place.is_file() else {}
+    if not place.is_file():
+        return {}
+    kept = parsed(place.read_text(encoding="utf-8"), str(place))
+    strange = [name for name in kept if name.partition("/")[0] != paper]
+    if strange:
+        raise RecordFileError(f"{place}: has records of {strange[0]}; claims of {paper} alone are legal")
+    return kept
 
 
 def read(path: Path) -> Records:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from headcount.claims import Claim, Effort, Evidence, Kind, Method, Verdict, ledger, records
+from headcount.claims import PAPERS, Claim, Effort, Evidence, Kind, Method, Verdict, ledger, records
 from headcount.claims import page as claims_page
 from headcount.cli import app
 
@@ -104,8 +105,8 @@ def test_json_and_records_are_written_whole_and_nothing_else(empty_folder: Path)
 
 def test_property_tests_leave_no_trace_in_the_folder(empty_folder: Path) -> None:
     command = [sys.executable, "-m", "headcount", "verify", "--effort", "quick"]
-    names = [claim.name for claim in ledger() if claim.name.endswith(("lemma-2", "theorem-2"))]
-    assert names
+    names = [claim.name for claim in ledger("dana2025") if claim.name.endswith(("lemma-2", "theorem-2"))]
+    assert len(names) == 2
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*command, *names], cwd=empty_folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,7 +117,7 @@ def test_property_tests_leave_no_trace_in_the_folder(empty_folder: Path) -> None
     ("arguments", "words"),
     [
         (["no-such-claim"], "there is none of that name"),
-        (["--paper", "dana2026"], "dana2025 is legal"),
+        (["--paper", "dana2026"], "dana2025 or sanford2024 is legal"),
         (["--effort", "heroic"], "quick"),
         (["--json", "nowhere/found.json"], "there is no folder nowhere"),
         (["--json", "."], "is a folder"),
@@ -200,3 +201,73 @@ def test_the_hash_of_the_code_sees_every_source(monkeypatch: pytest.MonkeyPatch)
     assert len(before) == 12 and before == records.code_hash()
     monkeypatch.setattr(records, "HASHED", ("theory", "constructions"))
     assert records.code_hash() != before
+
+
+def claims_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    claims = tuple(Claim(name, "1", "t", Kind.TIGHT, "s", lambda: 0, lambda _: HELD) for name in names)
+    monkeypatch.setattr(
+        "headcount._verify.ledger",
+        lambda paper=None: tuple(claim for claim in claims if paper is None or claim.paper == paper),
+    )
+
+
+def test_records_of_two_papers_may_share_a_file_that_is_neithers(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims_of(monkeypatch, "dana2025/mine", "sanford2024/mine")
+    assert run("--record", "kept.json").exit_code == 0
+    assert list(records.read(Path("kept.json"))) == ["dana2025/mine", "sanford2024/mine"]
+
+
+def test_a_papers_file_of_records_takes_its_own_claims_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims_of(monkeypatch, "dana2025/mine", "sanford2024/mine")
+    for chosen in ((), ("--paper", "dana2025"), ("dana2025/mine",)):
+        refused = run(*chosen, "--record", "sanford2024.json")
+        assert refused.exit_code == 2 and not Path("sanford2024.json").exists()
+        (line,) = refused.stderr.splitlines()
+        assert "is for claims of sanford2024 alone, not of dana2025" in line and "--paper sanford2024" in line
+    assert run("--paper", "sanford2024", "--record", "sanford2024.json").exit_code == 0
+    assert list(records.read(Path("sanford2024.json"))) == ["sanford2024/mine"]
+
+
+def test_records_that_lie_in_another_papers_file_are_not_added_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims_of(monkeypatch, "dana2025/mine", "sanford2024/mine")
+    assert run("--record", "kept.json").exit_code == 0
+    Path("kept.json").rename("sanford2024.json")
+    before = Path("sanford2024.json").read_text()
+    refused = run("--paper", "sanford2024", "--record", "sanford2024.json")
+    assert refused.exit_code == 2 and "not of dana2025" in refused.stderr
+    assert Path("sanford2024.json").read_text() == before
+
+
+def test_every_shipped_file_has_the_records_of_its_own_paper(monkeypatch: pytest.MonkeyPatch, empty_folder: Path) -> None:
+    for paper in PAPERS:
+        kept = records.shipped(paper)
+        assert kept and {name.partition("/")[0] for name in kept} == {paper}
+    (empty_folder / "records").mkdir()
+    shutil.copy(ROOT / "headcount/claims/records/dana2025.json", empty_folder / "records" / "sanford2024.json")
+    monkeypatch.setattr(records.resources, "files", lambda package: empty_folder)
+    with pytest.raises(records.RecordFileError, match="claims of sanford2024 alone are legal"):
+        records.shipped("sanford2024")
+    assert records.shipped("dana2025") == {}
+
+
+def test_without_a_paper_all_papers_are_checked_and_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims_of(monkeypatch, "dana2025/mine", "sanford2024/mine")
+    both, one = run(), run("--paper", "sanford2024")
+    assert "dana2025/mine " in both.output and "sanford2024/mine " in both.output
+    assert "dana2025" not in one.output and one.output.startswith("1 claims")
+
+
+def test_the_page_names_the_commands_and_the_claims_of_every_paper() -> None:
+    text = claims_page.page()
+    names = {claim.name for claim in ledger()}
+    for paper, title in PAPERS.items():
+        assert f"headcount verify --paper {paper} " in text and f"\n## {title}\n" in text
+        assert f"{paper}/{claims_page.SHOWN[paper]}" in names
+    for claim in ledger():
+        assert f"\n### {claim.name}\n" in text
+
+
+def test_no_two_claims_have_one_name() -> None:
+    names = [claim.name for claim in ledger()]
+    assert len(set(names)) == len(names)
+    assert {name.partition("/")[0] for name in names} == set(PAPERS)

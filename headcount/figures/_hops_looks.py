@@ -1,0 +1,64 @@
+"""What the figures on hops share: one colour and marker for each depth, words for who measured what, checks of columns."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from headcount.figures import style
+
+DROPOUT_ON = "dropout on"
+"""What the source of a published row says when it was read with dropout on."""
+BUILT_LOOKS: dict[str, dict[str, Any]] = {
+    "A": {"marker": "s", "markersize": 5.5, "color": style.GREEN, "fillstyle": "none"},
+    "B": {"marker": "D", "markersize": 2.6, "color": style.PURPLE, "fillstyle": "full"},
+    "C": {"marker": "x", "markersize": 4.0, "color": style.BLUE, "fillstyle": "full"},
+}
+"""By recipe; they lie on one another where all are exact, so that each leaves the others to be seen."""
+OTHER_BUILT: dict[str, Any] = {"marker": "+", "markersize": 5.0, "color": style.BLACK, "fillstyle": "full"}
+
+
+def depth_looks(depths: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Colour and marker by number of layers, from light to dark."""
+    ordered = sorted(set(depths))
+    colours = style.in_order(len(ordered))
+    return {
+        depth: {"color": colour, "marker": style.MARKERS[place % len(style.MARKERS)]}
+        for place, (depth, colour) in enumerate(zip(ordered, colours, strict=True))
+    }
+
+
+def dropout_on(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows were read with dropout on."""
+    return rows["source"].str.contains(DROPOUT_ON, regex=False) | rows["name"].str.contains(DROPOUT_ON, regex=False)
+
+
+def width_words(num_heads: Any, embed_dim: Any) -> str:
+    """For example "4 heads, width 128"; what is missing is left out."""
+    parts = [] if pd.isna(num_heads) else [f"{num_heads} head{'' if num_heads == 1 else 's'}"]
+    return ", ".join(parts + ([] if pd.isna(embed_dim) else [f"width {embed_dim}"]))
+
+
+def size_words(seq_len: Any, vocab_size: Any) -> str:
+    """For example "$N=98$, $|\\Sigma|=4$"."""
+    return f"$N={seq_len}$, $|\\Sigma|={vocab_size}$"
+
+
+def samples_words(train_samples: Any) -> str:
+    """What training drew from, if from a finite set."""
+    return "" if pd.isna(train_samples) else f"{int(train_samples):,} strings"
+
+
+def tier_words(tiers: Iterable[str]) -> str:
+    """For example "quick tier"; empty without a tier."""
+    named = sorted({tier for tier in tiers if tier})
+    return f"{' and '.join(named)} tier{'s' if len(named) > 1 else ''}" if named else ""
+
+
+def check_columns(table: pd.DataFrame, columns: Sequence[str], source: str) -> None:
+    """ValueError where a column is missing or there are no rows."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of {source}")
+    if table.empty:
+        raise ValueError("table has no rows: must have at least one")
