@@ -90,7 +90,7 @@ shown: $(VENV)/.installed
 	    Image.open(sys.argv[1]).convert('RGB').quantize(256, dither=Image.Dither.NONE).save(sys.argv[2], optimize=True)" \
 	    $(FOLDER)/$$name.png docs/reference/$(PREFIX)$$name.png || exit 1; done
 
-# Trains the decoders of docs/hops.md, some ten minutes, and draws its figures anew, in 256 colours.
+# Trains the decoders of docs/hops.md, a quarter of an hour, and draws its figures anew, in 256 colours.
 HOPS := errors-quick thresholds-quick maps-quick slots-quick
 hops: $(VENV)/.installed
 	$(BIN)/headcount hops train --tier quick

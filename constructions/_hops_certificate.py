@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from constructions._hops_points import point_errors
 from constructions._hops_recipes import plan_of
 from constructions._hops_scores import ScoreFacts, score_facts
 from constructions.element_wise import ElementWise
-from constructions.transformer import PARAMETER_NAMES
+from constructions.transformer import PARAMETER_NAMES, Transformer
 from theory._whole_files import whole_files
 from theory.hop_precision import CIRCLE_PRIMITIVES, UNDERFLOW, guaranteed_gap, payload_error, payload_of, significand_bits
 from theory.hops import layers_needed, reach
@@ -146,7 +147,7 @@ def certify_hops(construction: HopConstruction) -> HopCertificate:
     task, bits = construction.task, significand_bits(construction.dtype)
     plan = plan_of(task, construction.recipe, construction.encoding, construction.scale)
     lines = [*_structure(construction, plan), *_registers(construction, plan, bits)]
-    lines += _depth(construction)
+    lines += [*_scale(construction), *_depth(construction)]
     if construction.encoding == "circle":
         lines += _points(construction, plan, bits)
     for layer, heads in enumerate(plan.layers):
@@ -198,24 +199,47 @@ def _structure(construction: HopConstruction, plan: Plan) -> Iterator[Inequality
     ours, theirs = _programs(model), _programs(wanted)
     differ = sum(one != other for one, other in zip(ours, theirs, strict=False)) + abs(len(ours) - len(theirs))
     yield Inequality("programs", differ, "=", 0, "maps that are not the recipe's")
-    options = [model.positions == "residual", model.score_scale == 1.0, model.causal, construction.roles == plan.roles()]
-    yield Inequality("options", options.count(False), "=", 0, "residual positions, scores unscaled, causal mask, roles as built")
+    options = [
+        type(model) is Transformer, model.positions == "residual", model.score_scale == 1.0, model.causal,
+        construction.roles == plan.roles(),
+    ]  # fmt: skip
+    why = "the class Transformer, residual positions, scores unscaled, causal mask, roles as built"
+    yield Inequality("options", options.count(False), "=", 0, why)
 
 
 def _programs(model: torch.nn.Module) -> list[object]:
-    return [each.as_plain() if isinstance(each, ElementWise) else each for each in getattr(model, "maps", ())]
+    # Of exactly this class: another one's calls may do something else.
+    return [each.as_plain() if type(each) is ElementWise else repr(each) for each in getattr(model, "maps", ())]
 
 
 def _registers(construction: HopConstruction, plan: Plan, bits: int) -> Iterator[Inequality]:
-    task, model = construction.task, construction.model
-    embedded = max(float(model.token_embedding.abs().max()), float(model.position_embedding.abs().max()))
-    n, s = task.seq_len, task.vocab_size
+    embedded, written = _largest_registers(construction)
     yield Inequality("registers: embedded", embedded, "<", 2.0**bits, "position, its square, symbol, its square, k")
+    why = "positions and ranks to N, symbols to S, sums of their squares, angles' whole numbers: whatever maps and heads write"
+    yield Inequality("registers: written", written, "<", 2.0**bits, why)
+
+
+def _largest_registers(construction: HopConstruction) -> tuple[float, float]:
+    """The largest numbers that embeddings, and that maps and heads, put into the stream."""
+    task, model = construction.task, construction.model
+    embedded = max(float(each.detach().abs().max()) for each in (model.token_embedding, model.position_embedding))
+    n, s = task.seq_len, task.vocab_size
     written = {"A": max(n, s * s), "B": max(n, n * n + s * s), "C": max(n, s * s)}[construction.recipe]
     if construction.encoding == "circle":
         written = max(written, 2 * n * s + n)
-    why = "positions and ranks to N, symbols to S, sums of their squares, angles' whole numbers: whatever maps and heads write"
-    yield Inequality("registers: written", written, "<", 2.0**bits, why)
+    return embedded, float(written)
+
+
+def _scale(construction: HopConstruction) -> Iterator[Inequality]:
+    model = construction.model
+    largest = max(_largest_registers(construction))
+    reach_of = [float(each.detach().double().abs().sum(2).max()) * largest for each in (model.query, model.key)]
+    why = "coordinates of a head times the largest query and key that its weights give: no score overflows"
+    bound = model.shape.head_dim * reach_of[0] * reach_of[1]
+    yield Inequality("scale: overflow", min(bound, sys.float_info.max), "<", torch.finfo(model.dtype).max, why)
+    if construction.encoding == "circle":  # in whole numbers the scores' own digits are looked at
+        why = "mantissa of the scale: multiplying with it rounds nothing"
+        yield Inequality("scale: power of two", math.frexp(construction.scale)[0], "=", 0.5, why)
 
 
 def _depth(construction: HopConstruction) -> Iterator[Inequality]:
@@ -237,7 +261,7 @@ def _head(construction: HopConstruction, plan: Plan, layer: int, index: int, hea
     split = [0, len(head.query)] if not head.beside else [0, 2, len(head.query)]
     for primitive, begin, end in zip(head.primitives, split[:-1], split[1:], strict=True):
         columns, name = slice(begin, end), f"layer {layer + 1}, head {index}, {primitive}"
-        query, key = (tensor[layer, index, :, columns].double().numpy() for tensor in (model.query, model.key))
+        query, key = (tensor[layer, index, :, columns].detach().double().numpy() for tensor in (model.query, model.key))
         if encoding == "circle" and primitive in CIRCLE_PRIMITIVES:
             # A gap of exact cosines, less what points and products may be off by, times the scale that the weights have.
             gap = guaranteed_gap(primitive, encoding, task.seq_len, task.vocab_size, construction.dtype) * float(abs(query).max())
@@ -270,7 +294,7 @@ def _head(construction: HopConstruction, plan: Plan, layer: int, index: int, hea
 
 def _answers(construction: HopConstruction, plan: Plan, bits: int) -> Iterator[Inequality]:
     # Logits are linear in (1, e, y): all their values, from the unembedding itself.
-    task, table = construction.task, construction.model.unembedding.double().numpy()
+    task, table = construction.task, construction.model.unembedding.detach().double().numpy()
     names = plan.coordinates
     one, start, answer = (table[:, names.index(name)] for name in ("one", "e", plan.answer))
     others = np.delete(table, [names.index(name) for name in ("one", "e", plan.answer)], axis=1)

@@ -1,7 +1,6 @@
 """A built hop model: the weights, what they were built from, and the ways to ask it."""
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,8 @@ from theory.hop_precision import Encoding, primitives_of, significand_bits
 from theory.hops import HopTask, Recipe
 
 PROVENANCE_KEY = "hops"
+LARGEST_SCALE = 2.0**64
+"""Far above every sufficient scale, and far from where scores overflow."""
 CHUNK_SCORES = 1 << 20  # scores of one layer in one part of `predict`, a few MiB: as the model itself splits long batches
 
 
@@ -102,10 +103,10 @@ class HopConstruction:
     def with_scale(self, scale: float) -> "HopConstruction":
         """A copy whose scores are multiplied with another scale, sufficient or not: to measure where exactness ends.
 
-        Raises ValueError unless it is a finite number > 0.
+        Raises ValueError unless it is a number > 0 and below LARGEST_SCALE.
         """
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < float("inf"):
-            raise ValueError(f"scale = {scale!r}: a finite number > 0 is legal")
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < LARGEST_SCALE:
+            raise ValueError(f"scale = {scale!r}: a number > 0 and below 2^64 is legal")
         copy = self.model.to_dtype(self.model.dtype)
         copy.requires_grad_(False)
         copy.query.copy_((self.model.query.double() * (scale / self.scale)).to(self.model.dtype))
@@ -133,14 +134,15 @@ class HopConstruction:
             multi_task, scale, looped = task.min_hops == 0, float(kept["scale"]), kept["looped"]
             significand_bits(str(model.dtype).removeprefix("torch."))
             primitives_of(kept["recipe"], kept["encoding"], multi_task=multi_task)
-            if (not multi_task and task.min_hops != task.max_hops) or not 0 < scale < math.inf or not isinstance(looped, bool):
+            one_task = multi_task or task.min_hops == task.max_hops
+            if not one_task or not 0 < scale < LARGEST_SCALE or not isinstance(looped, bool):
                 raise ValueError("its hops, scale or looped are not legal")
             if task.num_tokens != model.vocab_size or task.seq_len + 1 != model.seq_len:
                 raise ValueError("its model has other sizes than it was built for")
             plan = plan_of(task, kept["recipe"], kept["encoding"], scale)
             if (model.embed_dim, model.num_heads, model.num_layers) != (len(plan.coordinates), plan.num_heads, len(plan.layers)):
                 raise ValueError("its model has other sizes than its recipe")
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelFileError(f"{Path(path)}: is no hop model ({type(error).__name__}: {error})") from error
         model.requires_grad_(False)
         return cls(model, task, kept["recipe"], kept["encoding"], scale, plan.roles(), looped)

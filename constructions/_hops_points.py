@@ -20,7 +20,7 @@ def point_errors(construction: HopConstruction, plan: Plan) -> tuple[float, floa
     task, model = construction.task, construction.model
     n, s = task.seq_len, task.vocab_size
     places, radius, angle = np.arange(n + 1), 0.0, 0.0
-    embedded = model.position_embedding.double().numpy()
+    embedded = model.position_embedding.detach().double().numpy()
     for names, offset in EMBEDDED:
         columns = [embedded[:, plan.coordinates.index(name)] for name in names]
         error = _errors(columns[0], columns[1], places + offset, n + 1)

@@ -211,9 +211,15 @@ def _bound(
     Both know scores up to e = (m + 1) u sum |q k|, u = 2^-53, which changes weights by a factor within exp(+-2e). Writing R for
     the range of a row's scores, B for the largest of their sizes with log N, and counting 4u for one exp and for one log:
     dense weights err further by 2 (R + 4) u (differences, exp), N u (sum) and u (division), and the mean by (N + 1) u.
-    In the tree log Z errs by at most kappa = (R + B + b + 4 + 4 log b) u more per level than its parts (differences, exp, sum,
-    log, the last addition), and a weight by eta = (R + b + 6) u. A leaf's weight at the root is a product along the path in
-    which the parts' own Z cancel, so it errs by a factor within exp(+-(2e + 2 D kappa + D eta)); means err by (b + 1) u a level.
+
+    In the tree, log Z of a part with n visible leaves lies between the least score and the largest plus log n, so two parts
+    differ by R and the logarithm of the ratio of their visible leaves, at most R' = R + log N. Hence log Z errs by at most
+    kappa = (R' + B + b + 4 + 4 log b) u more per level than its parts: R' for the differences, 4 for exp, b for the sum, 4 log b
+    for its logarithm, B for the last addition. The same computed sum is below every weight of a merge and in its log Z, so a
+    weight is exp of its part's computed log Z less the whole's, up to eta = (R' + b + 6) u for its own difference, exp and
+    division, and up to kappa for the logarithm and the last addition. Along a leaf's path these cancel but for its score and
+    the root's log Z, which is off by e + D kappa: a factor within exp(+-(2e + 2 D kappa + D eta)). Means err by (b + 1) u a
+    level.
     """
     n, _, dim = queries.shape
     b, depth = layout.branching, layout.depth
@@ -224,8 +230,9 @@ def _bound(
     high, low = np.where(hidden, -np.inf, scores).max(2), np.where(hidden, np.inf, scores).min(2)
     spread = high - low + 2 * error
     size = np.where(hidden, 0.0, np.abs(scores)).max(2) + error + math.log(n)
-    kappa = (spread + size + b + 4 + 4 * math.log(b)) * UNIT
-    eta = (spread + b + 6) * UNIT
+    apart = spread + math.log(n)
+    kappa = (apart + size + b + 4 + 4 * math.log(b)) * UNIT
+    eta = (apart + b + 6) * UNIT
     tree = 2 * error + depth * (2 * kappa + eta + (b + 1) * UNIT)
     dense = 2 * error + (2 * (spread + 4) + 2 * n + 2) * UNIT
     largest = np.where(visible[:, None, :], np.abs(values).max(2).T[None], 0.0).max(2)

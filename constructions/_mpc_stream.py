@@ -66,12 +66,21 @@ def as_word(value: float) -> Word:
     return int(value) if value.is_integer() and abs(value) < 2.0**53 else value
 
 
+def as_value_error(where: str, error: Exception) -> ValueError:
+    """`error` itself when it is a ValueError, or one of one line, caused by it, that says where it was raised."""
+    if isinstance(error, ValueError):
+        return error
+    told = ValueError(" ".join(f"{where}: {type(error).__name__}: {error}".split()))
+    told.__cause__ = error
+    return told
+
+
 @dataclass
 class LocalMap:
     """One element-wise map: what came in in round `round - 1`, the local computation of `round`, what goes out in it.
 
-    Called with a stream (batch, positions, embed_dim); every row is treated by itself. An exception of the local computation
-    flags its position; the exception is kept in `raised`, which several maps share.
+    Called with a stream (batch, positions, embed_dim); every row is treated by itself. What goes wrong in one flags it, and is
+    kept in `raised`, which several maps share, under (input in the batch, machine, round).
     """
 
     protocol: Protocol
@@ -79,15 +88,16 @@ class LocalMap:
     head: RoutingHead | None
     layout: Layout
     round: int
-    raised: list[tuple[int, Exception]] = field(repr=False)
+    raised: dict[tuple[int, int, int], KeyFailure | ValueError] = field(repr=False)
 
     def __call__(self, stream: Float[Tensor, "*positions embed_dim"]) -> Float[Tensor, "*positions embed_dim"]:
         rows = stream.detach().numpy().reshape(-1, stream.shape[-1])
-        after = np.stack([self.row(row) for row in rows]) if len(rows) else rows
+        positions = stream.shape[-2] if stream.ndim > 1 else 1
+        after = np.stack([self.row(row, place // positions) for place, row in enumerate(rows)]) if len(rows) else rows
         return torch.from_numpy(after).reshape(stream.shape)
 
-    def row(self, row: Float[np.ndarray, " embed_dim"]) -> Float[np.ndarray, " embed_dim"]:
-        """The next vector of one position."""
+    def row(self, row: Float[np.ndarray, " embed_dim"], number: int) -> Float[np.ndarray, " embed_dim"]:
+        """The next vector of one position of input `number` of the batch, which says only whose failure it is."""
         after = np.zeros_like(row)
         after[NUMBER] = row[NUMBER]
         machine, sends = int(row[NUMBER]) - 1, self.round <= self.protocol.num_rounds
@@ -95,7 +105,8 @@ class LocalMap:
             if sends:
                 self._write_start(after)
             return after
-        outbox: Outbox = Pull() if self.round in self.protocol.pull_rounds else ()
+        nothing: Outbox = Pull() if self.round in self.protocol.pull_rounds else ()
+        outbox = nothing
         if row[FLAG]:
             after[FLAG : EXPECTED + 1] = row[FLAG : EXPECTED + 1]
         else:
@@ -110,12 +121,12 @@ class LocalMap:
                     if not np.isfinite(memory).all():
                         raise ValueError(f"machine {machine} keeps {memory} in round {self.round}: finite words are legal here")
                 except Exception as error:  # what a machine makes of garbage, behind a failure elsewhere, must not stop the rest
-                    self._refuse(after, error)
-                    memory, outbox = (), outbox
+                    self._refuse(after, number, error)
+                    memory, outbox = (), nothing
                 after[KEPT] = len(memory)
                 after[HEADER : HEADER + len(memory)] = memory
         if sends:
-            self._write(after, machine, outbox)
+            self._write(after, number, outbox)
         return after
 
     def _check_received(self, machine: int, received: Messages) -> None:
@@ -123,8 +134,9 @@ class LocalMap:
         if words > self.model.words_per_machine:
             raise RoundLimitError(machine, self.round - 1, "receives", words, self.model.words_per_machine)
 
-    def _refuse(self, after: Float[np.ndarray, " embed_dim"], error: Exception) -> None:
-        self.raised.append((self.round, error))
+    def _refuse(self, after: Float[np.ndarray, " embed_dim"], number: int, error: Exception) -> None:
+        machine = int(after[NUMBER]) - 1
+        self.raised[number, machine, self.round] = as_value_error(f"machine {machine} in round {self.round}", error)
         after[FLAG : EXPECTED + 1] = REFUSED, self.round, 0, 0
 
     def _read(
@@ -156,14 +168,16 @@ class LocalMap:
             assert self.head is not None
             after[self.layout.blocks(False)[1]] = self.head.keys.start_key
 
-    def _write(self, after: Float[np.ndarray, " embed_dim"], machine: int, outbox: Outbox) -> None:
+    def _write(self, after: Float[np.ndarray, " embed_dim"], number: int, outbox: Outbox) -> None:
+        machine = int(after[NUMBER]) - 1
         queries, key, value, _came = self.layout.blocks(self.round in self.protocol.pull_rounds)
         if isinstance(outbox, Pull):
             # Score of position j for a reader of position t: 2 t j - j^2 = t^2 - (t - j)^2, largest at t alone, by 1.
             position = machine + 1
             after[key] = position, position**2
             if not np.isfinite(outbox.shown).all():
-                self._refuse(after, ValueError(f"machine {machine} shows {outbox.shown}: finite words are legal here"))
+                error = ValueError(f"machine {machine} shows {outbox.shown}: finite words are legal here")
+                self._refuse(after, number, error)
                 return
             after[value.start : value.start + 1 + len(outbox.shown)] = len(outbox.shown), *outbox.shown
             for head, query in enumerate(queries):  # without a source to read: the start token
@@ -175,9 +189,9 @@ class LocalMap:
             after[key] = self.head.keys.key(tuple(destination for destination, _ in outbox))
             after[value] = self.head.hashing.pack(machine, outbox)
         except KeyFailure as failure:
-            self.raised.append((self.round, failure))
+            self.raised[number, machine, self.round] = failure
             after[FLAG : EXPECTED + 1] = NO_KEY, self.round, 0, 0
             after[key] = self.head.keys.key(())
         except ValueError as error:
-            self._refuse(after, error)
+            self._refuse(after, number, error)
             after[key] = self.head.keys.key(())

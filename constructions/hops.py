@@ -21,7 +21,7 @@ import math
 import torch
 
 from constructions._hops_certificate import HopCertificate, Inequality, certify_hops, recheck
-from constructions._hops_construction import HopConstruction
+from constructions._hops_construction import LARGEST_SCALE, HopConstruction
 from constructions._hops_layout import HeadRole
 from constructions._hops_margins import HeadMargin, MarginReport, margins
 from constructions._hops_recipes import plan_of
@@ -44,6 +44,12 @@ __all__ = [
     "margins",
     "recheck",
 ]
+
+MOST_POSITIONS = 1 << 17
+"""Attention takes N^2 scores a layer."""
+MOST_HOPS = 1 << 16
+"""A model that reads k has a token for each."""
+
 
 def build(
     num_hops: int | None = None, *, max_hops: int | None = None, vocab_size: int, seq_len: int, recipe: Recipe = "A",
@@ -79,13 +85,20 @@ def build(
     else:
         k = checked_integer("num_hops", num_hops, 1)
         task = HopTask(vocab_size, seq_len, k, k)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype = {dtype!r}: torch.float32 and torch.float64 are legal")
+    for what, size, most in (("seq_len", seq_len, MOST_POSITIONS), ("max_hops", max_hops or 0, MOST_HOPS)):
+        if size > most:
+            raise ValueError(f"{what} = {size}: at most {most} is legal, beyond it a model is too large to run")
+    if task.max_hops >= 2**62:
+        raise ValueError(f"num_hops = {task.max_hops}: below 2^62 is legal")
     name = str(dtype).removeprefix("torch.")
     significand_bits(name)
     primitives_of(recipe, encoding, multi_task=max_hops is not None)
     if not isinstance(looped, bool) or (looped and (recipe != "A" or max_hops is None)):
         raise ValueError(f"looped = {looped!r}: True is legal for recipe = 'A' with max_hops")
     if scale is not None:
-        is_number = isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < 2.0**64
+        is_number = isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < LARGEST_SCALE
         if not is_number or math.frexp(scale)[0] != 0.5:
             raise ValueError(f"scale = {scale!r}: a power of two below 2^64 is legal, so that scaling is exact")
     check_range(seq_len, vocab_size, name, recipe, encoding, max_hops=max_hops, scale=scale)

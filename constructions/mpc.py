@@ -33,15 +33,25 @@ from constructions._mpc_stream import (
     LOST,
     NUMBER,
     RECOVERED,
-    REFUSED,
     Layout,
     LocalMap,
     RoutingHead,
+    as_value_error,
     as_word,
 )
 from constructions.attention import attention
 from constructions.transformer import Transformer
-from theory.parallel import Messages, ParallelModel, Protocol, Word, Words, gather_output, hashing_slots_for, split_input
+from theory.parallel import (
+    Messages,
+    ParallelModel,
+    Protocol,
+    Word,
+    Words,
+    checked_messages,
+    gather_output,
+    hashing_slots_for,
+    split_input,
+)
 
 __all__ = [
     "Hashing",
@@ -76,10 +86,14 @@ class RoutingResult:
 
 @dataclass(frozen=True)
 class ParallelResult:
-    """The protocol's output, or `output=None` and the reason why not: which machine failed in which round, and how."""
+    """The protocol's output, or `output=None` and the reason why not: which machine failed in which round, and how.
+
+    `refused` is set when no delivery failed but the input or a local computation is not legal: the ValueError that `run` raises.
+    """
 
     output: Words | None
     reason: str = ""
+    refused: ValueError | None = field(default=None, repr=False, compare=False)
 
 
 def routing_head(
@@ -142,10 +156,18 @@ def route(head: RoutingHead, outboxes: Sequence[Messages]) -> RoutingResult:
         For every machine its (source, words), ascending by source; or the reason why some machine could not recover them.
 
     Raises:
-        ValueError: another number of machines than the head's, or words that are no integers below 2^50 in size.
+        ValueError: another number of machines than the head's, a destination that is none of them or named twice, more or longer
+            messages than the head carries, an empty one, or words that are no integers below 2^50 in size.
     """
-    if len(outboxes) != head.hashing.num_machines:
-        raise ValueError(f"outboxes has {len(outboxes)} machines: the head serves {head.hashing.num_machines}")
+    hashing = head.hashing
+    if len(outboxes) != hashing.num_machines:
+        raise ValueError(f"outboxes has {len(outboxes)} machines: the head serves {hashing.num_machines}")
+    outboxes = [checked_messages(f"machine {source}", each, hashing.num_machines) for source, each in enumerate(outboxes)]
+    for source, outbox in enumerate(outboxes):
+        largest = max((len(words) for _, words in outbox), default=0)
+        if len(outbox) > hashing.messages or largest > hashing.message_words:
+            carries = f"{hashing.messages} of {hashing.message_words}"
+            raise ValueError(f"machine {source}: {len(outbox)} messages of up to {largest} words, the head carries {carries}")
     try:
         arrived = means(head, outboxes)
     except KeyFailure as failure:
@@ -203,55 +225,78 @@ class ParallelConstruction:
     def stream(self, inputs: Sequence[Sequence[Word]]) -> Float[Tensor, "batch positions embed_dim"]:
         """What the layers start from: every position's number, its machine's input words, and its first outgoing round."""
         start = np.zeros((len(inputs), self.protocol.num_machines + 1, self.layout.width))
-        start[:, :, NUMBER] = np.arange(start.shape[1])
-        for row, words in zip(start, inputs, strict=True):
-            for position, memory in enumerate(split_input(self.protocol, words, self.model), 1):
-                if not np.isfinite(memory).all():
-                    raise ValueError(f"words = {memory} on machine {position - 1}: finite words are legal here")
-                row[position, KEPT] = len(memory)
-                row[position, HEADER : HEADER + len(memory)] = memory
+        for rows, words in zip(start, inputs, strict=True):
+            rows[:] = self._rows(words)
         return self.entry(torch.from_numpy(start))
 
-    def run_many(self, inputs: Sequence[Sequence[Word]]) -> tuple[ParallelResult, ...]:
-        """`run` on a batch of inputs, each with its own result.
+    def _rows(self, words: Sequence[Word]) -> Float[np.ndarray, "positions embed_dim"]:
+        """One input as it lies on the machines; a ValueError when it is none."""
+        rows = np.zeros((self.protocol.num_machines + 1, self.layout.width))
+        rows[:, NUMBER] = np.arange(len(rows))
+        for position, memory in enumerate(split_input(self.protocol, words, self.model), 1):
+            if not np.isfinite(memory).all():
+                raise ValueError(f"words = {memory} on machine {position - 1}: finite words are legal here")
+            rows[position, KEPT] = len(memory)
+            rows[position, HEADER : HEADER + len(memory)] = memory
+        return rows
 
-        Raises:
-            ValueError: an input is not one of the protocol's, or a local computation broke a limit (`RoundLimitError`) or
-                sends what a mean cannot carry, with no failed delivery before it.
+    def run_many(self, inputs: Sequence[Sequence[Word]]) -> tuple[ParallelResult, ...]:
+        """What `run` says of every input of a batch; where `run` raises, the result has the error as `refused`.
+
+        No input hinders another: every result is the one that its input has alone.
         """
+        refusals = [self._refusal(words) for words in inputs]
+        legal = [words for words, refusal in zip(inputs, refusals, strict=True) if refusal is None]
         self.entry.raised.clear()
-        stream = self.stream(inputs)
+        stream = self.stream(legal)
         with torch.no_grad():
-            for model in self.models:
+            for model in self.models if legal else ():
                 stream = model.layers(stream)
-        results = tuple(self._result(rows) for rows in stream.numpy())
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-        return tuple(result for result in results if isinstance(result, ParallelResult))
+        results = iter([self._result(number, rows) for number, rows in enumerate(stream.numpy())])
+        return tuple(next(results) if refusal is None else refusal for refusal in refusals)
 
     def run(self, words: Sequence[Word]) -> ParallelResult:
         """The protocol's output on one input, computed by the transformer; or a reason, never a wrong number.
 
         Raises:
-            ValueError: see `run_many`.
+            ValueError: the input is not one of the protocol's, or, with no failed delivery before it, a local computation broke a
+                limit (`RoundLimitError`), raised anything, or sends what a mean cannot carry.
         """
-        return self.run_many([words])[0]
+        (result,) = self.run_many([words])
+        if result.refused is not None:
+            raise result.refused
+        return result
 
-    def _result(self, rows: Float[np.ndarray, "positions embed_dim"]) -> ParallelResult | Exception:
+    def _refusal(self, words: Sequence[Word]) -> ParallelResult | None:
+        """What becomes of an input that is none."""
+        try:
+            self._rows(words)
+        except Exception as error:  # a protocol's own check may raise anything
+            return _refused(as_value_error("words", error))
+        return None
+
+    def _result(self, number: int, rows: Float[np.ndarray, "positions embed_dim"]) -> ParallelResult:
         flagged = [row for row in rows if row[FLAG]]
         if flagged:
             # The earliest failure is the cause; what others made of its consequences is not.
             first = min(flagged, key=lambda row: (row[FAILED_ROUND], row[FLAG]))
             machine, round = int(first[NUMBER]) - 1, int(first[FAILED_ROUND])
-            told = [error for when, error in self.entry.raised if when == round]
-            if first[FLAG] == REFUSED:
-                return told[0]
-            lost = first[FLAG] == LOST
-            why = _lost(int(first[RECOVERED]), int(first[EXPECTED])) if lost else f"found no key: {told[0]}"
-            return ParallelResult(None, f"round {round}: machine {machine} {why}")
+            if first[FLAG] == LOST:
+                why = _lost(int(first[RECOVERED]), int(first[EXPECTED]))
+                return ParallelResult(None, f"round {round}: machine {machine} {why}")
+            error = self.entry.raised[number, machine, round]
+            if isinstance(error, ValueError):
+                return _refused(error)
+            return ParallelResult(None, f"round {round}: machine {machine} found no key: {error}")
         memories = [tuple(as_word(float(word)) for word in row[HEADER : HEADER + int(row[KEPT])]) for row in rows[1:]]
-        return ParallelResult(gather_output(self.protocol, memories, self.model))
+        try:
+            return ParallelResult(gather_output(self.protocol, memories, self.model))
+        except ValueError as error:
+            return _refused(error)
+
+
+def _refused(error: ValueError) -> ParallelResult:
+    return ParallelResult(None, str(error), error)
 
 
 def build(
@@ -303,7 +348,7 @@ def build(
         key_width=(0 if head is None else head.keys.width, 2),
         value_width=(0 if head is None else head.hashing.width, 1 + protocol.shown_words),
     )
-    raised: list[tuple[int, Exception]] = []
+    raised: dict[tuple[int, int, int], KeyFailure | ValueError] = {}
     maps = [LocalMap(protocol, model, head, layout, round, raised) for round in range(1, rounds + 2)]
     models, start = [], 1
     while start <= rounds:

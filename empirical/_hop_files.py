@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from theory._whole_files import whole_files
 
 RUN_FILE, CHECKPOINT_FILE, MODEL_FILE = "run.json", "checkpoint.safetensors", "model.safetensors"
 RUN_FORMAT, CHECKPOINT_FORMAT = "headcount hop run, version 1", "headcount hop checkpoint, version 1"
+LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, (RUN_FILE, CHECKPOINT_FILE, MODEL_FILE)))})\.[0-9a-f]{{8}}\.partial")
+"""Names under which `theory._whole_files` writes the files of a run before they are whole."""
 MOST_JSON_BYTES = 1 << 20
 CURVE_POINTS = 200
 """Points of the loss curve in run.json: means over so many equal parts of the run."""
@@ -109,7 +113,11 @@ def _outcome(content: Mapping[str, Any], run: HopRun) -> Outcome:
 
 
 def write_checkpoint(folder: Path, run: HopRun, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint, replacing the one before it only when all of it is on the disk."""
+    """Write the checkpoint beside the one before it, which it replaces when all of it was written.
+
+    A process that ends in the middle, however it ends, leaves the one before. Nothing waits for the disk: where the machine goes
+    down, the file may be damaged, and `read_checkpoint` says so.
+    """
     tensors = {**checkpoint.tensors, "losses": checkpoint.losses}
     metadata = {
         "format": CHECKPOINT_FORMAT, "run": run.as_text(), "seconds": repr(checkpoint.seconds), "digest": _digest(tensors)
@@ -152,18 +160,21 @@ def read_checkpoint(folder: Path, run: HopRun, wanted: Mapping[str, torch.Size])
     return Checkpoint({name: tensors[name] for name in wanted}, losses, seconds)
 
 
-class named_errors:
-    """Turns what goes wrong in writing a file into one HopFileError that names it."""
+@contextmanager
+def named_errors(place: Path) -> Iterator[None]:
+    """What goes wrong in writing a file becomes one HopFileError that names it."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise HopFileError(f"{place}: can't be written ({_first_line(error)})") from error
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | SafetensorError):
-            raise HopFileError(f"{self.place}: can't be written ({_first_line(error)})") from error
+def remove_leftovers(folder: Path) -> None:
+    """Delete the half-written files of a run that a kill in the middle of a write left in its folder."""
+    for place in folder.iterdir():
+        if LEFTOVER.fullmatch(place.name) and place.is_file():
+            with named_errors(place):
+                place.unlink(missing_ok=True)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

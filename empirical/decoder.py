@@ -2,8 +2,6 @@
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ from torch.nn import functional
 
 from constructions._token_model import TokenModel, read_model
 from constructions.attention import CHUNK_ELEMENTS, attention, attention_pattern
+from empirical._evaluated import evaluated
 from theory.shapes import TransformerShape, checked_integer
 
 FILE_FORMAT = "headcount decoder, version 1"
@@ -193,7 +192,7 @@ class Decoder(TokenModel):
         """
         tokens = self._checked_tokens(tokens)
         widest = max(self.shape.mlp_width, self.num_heads * self.seq_len)
-        with _evaluated(self):
+        with evaluated(self):
             return torch.cat([self.stream(part) for part in tokens.split(max(1, CHUNK_ELEMENTS // (self.seq_len * widest)))])
 
     def attention_maps(
@@ -207,7 +206,7 @@ class Decoder(TokenModel):
         Memory: L batch H S^2 numbers.
         """
         tokens, patterns = self._checked_tokens(tokens), list[Tensor]()
-        with _evaluated(self):
+        with evaluated(self):
             self.stream(tokens, patterns)
         return torch.stack(patterns)
 
@@ -224,15 +223,3 @@ def load_decoder_with_provenance(
 ) -> tuple[Decoder, dict[str, str]]:
     """`Decoder.load`, and the strings kept beside the weights."""
     return read_model(Decoder, path, device)
-
-
-@contextmanager
-def _evaluated(model: Decoder) -> Iterator[None]:
-    """Eval mode, and no gradients, while the context is open; the mode as it was behind it."""
-    mode = model.training
-    try:
-        model.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(mode)

@@ -4,8 +4,7 @@ One ruler for built and trained models. It asks nothing of a model but logits at
 an error measured with dropout on, as those published with Sanford, Hsu and Telgarsky 2024 were, is that of a noisier model.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from constructions.attention import CHUNK_ELEMENTS
+from empirical._evaluated import device_of, evaluated
 from empirical._hop_interval import bounded_mean
 from empirical.regression import Estimate
 from theory.hop_strings import random_strings
@@ -161,8 +161,8 @@ def measure_hops(
         model: built or trained. It is put in eval mode, dropout off, and gets its own modes back, whatever happens.
         task: its token format.
         hops: which k, distinct, within the task's; all of them if None.
-        num_strings: how many strings are drawn for each k, >= 1. An interval without errors ends below `level` only for
-            `strings_needed(level)` strings or more.
+        num_strings: how many strings are drawn for each k, >= 1. An interval without errors ends below 10% for 36 strings
+            or more, below 5% for 72, below 1% for 368: the least n with 1 - 0.025^(1/n) below it.
         seed: of the draws, >= 0. The strings of one k depend on (seed, k, task) alone, so that models are compared on the same.
         strings: symbols of the strings instead, the same for every k.
         repeats: whether drawn strings may have equal neighbours; those of the paper have none.
@@ -250,38 +250,6 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
             legal = "whole numbers" if name in COUNTS else "numbers"
             raise ValueError(f"column {name} has a cell that is no number it may have: {legal}, or empty, are legal") from None
     return made.reset_index(drop=True)
-
-
-def strings_needed(level: float, confidence: float = 0.95) -> int:
-    """The least number of strings for which an error of zero has an interval that ends below `level`.
-
-    The least n with 1 - ((1 - confidence)/2)^(1/n) < level: 72 for 5%, 368 for 1%. Raises ValueError outside (0, 1).
-    """
-    for name, value in (("level", level), ("confidence", confidence)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} = {value}: a number between 0 and 1 is legal")
-    return int(np.floor(np.log((1 - confidence) / 2) / np.log1p(-level))) + 1
-
-
-@contextmanager
-def evaluated(model: object) -> Iterator[None]:
-    """The model in eval mode and without gradients; each of its modules has its own mode back afterwards."""
-    modes = {}
-    if isinstance(model, torch.nn.Module):
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def device_of(model: object) -> torch.device:
-    """Where the model's parameters are; the processor if it has none."""
-    first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
-    return torch.device("cpu") if first is None else first.device
 
 
 def _counts(

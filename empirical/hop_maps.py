@@ -1,16 +1,13 @@
-"""Attention maps of one model on one string as a tidy table, with the hop that each chosen head makes."""
-
-from collections.abc import Mapping, Sequence
+"""Attention maps of one model on one string as a tidy table, with the hop that each head shown makes."""
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int
 
-from empirical.hop_errors import device_of, evaluated
+from empirical._evaluated import device_of, evaluated
 from empirical.hop_probe import MappedModel, ProbeResult, probe
 from theory.hops import HopTask
-from theory.shapes import checked_integer
 
 MAP_COLUMNS = (
     "kind", "name", "tier", "num_hops", "string", "layer", "head", "row", "column", "weight", "target", "target_column", "cosine",
@@ -29,9 +26,8 @@ def map_table(
     kind: str,
     name: str,
     tier: str = "",
-    heads: Mapping[int, Sequence[int]] | None = None,
 ) -> pd.DataFrame:
-    """Where chosen heads look on one string, in eval mode, with MAP_COLUMNS.
+    """Where the head of each layer whose best target fits best looks on one string, in eval mode, with MAP_COLUMNS.
 
     Args:
         model: with `attention_maps(tokens)`.
@@ -39,11 +35,9 @@ def map_table(
         num_hops: k, within the task's.
         symbols: one string.
         kind, name, tier: of the model, for the table.
-        heads: by layer, counted from 1, which heads, counted from 0; layers that are not named are left out. If None, of every
-            layer the one whose best target fits best.
 
     Raises:
-        ValueError: as `empirical.hop_probe.probe`; a layer or head that the model does not have.
+        ValueError: as `empirical.hop_probe.probe`.
     """
     if not isinstance(model, MappedModel):
         raise ValueError(f"model is a {type(model).__name__}: must have the method attention_maps(tokens)")
@@ -52,7 +46,7 @@ def map_table(
     with evaluated(model):
         maps = model.attention_maps(tokens).cpu().double().numpy()
     result = probe(maps, strings, num_hops=max(num_hops, 1))
-    chosen = _chosen(result, heads)
+    chosen = _chosen(result)
     best = {(row["layer"], row["head"]): row for row in result.best_targets().to_dict("records")}
     parts = []
     size = maps.shape[-1]
@@ -68,17 +62,6 @@ def map_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _chosen(result: ProbeResult, heads: Mapping[int, Sequence[int]] | None) -> list[tuple[int, int]]:
-    layers, count = result.cosine.shape[:2]
-    if heads is None:
-        best = result.best_targets().sort_values("cosine", ascending=False, kind="stable").drop_duplicates("layer")
-        return sorted((int(row["layer"]), int(row["head"])) for row in best.to_dict("records"))
-    chosen = []
-    for layer, wanted in heads.items():
-        for head in wanted:
-            if checked_integer("layer", layer, 1) > layers or checked_integer("head", head, 0) >= count:
-                raise ValueError(f"heads = {dict(heads)}: layers 1 to {layers} and heads 0 to {count - 1} are legal")
-            chosen.append((int(layer), int(head)))
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"heads = {dict(heads)}: one or more distinct heads are legal")
-    return sorted(chosen)
+def _chosen(result: ProbeResult) -> list[tuple[int, int]]:
+    best = result.best_targets().sort_values("cosine", ascending=False, kind="stable").drop_duplicates("layer")
+    return sorted((int(row["layer"]), int(row["head"])) for row in best.to_dict("records"))

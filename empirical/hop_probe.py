@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from constructions.attention import CHUNK_ELEMENTS
+from empirical._evaluated import device_of, evaluated
 from empirical._probe_scores import SCORES, decisiveness, string_scores
-from empirical.hop_errors import device_of, drawn_strings, evaluated
-from theory.hops import HopTask, Recipe, find, layers_needed
+from empirical.hop_errors import drawn_strings
+from theory.hops import HopTask, find
 from theory.shapes import checked_integer
 
 PREVIOUS = "previous token"
@@ -83,13 +84,11 @@ class ProbeResult:
             raise ValueError(f"target = {target!r}: must be one of {', '.join(self.targets)}")
         return _targets(symbols, [self.hops[self.targets.index(target)]], self.offset)[0]
 
-    def best_heads(self) -> pd.DataFrame:
-        """For each layer and target the head of largest cosine, the first of several; targets without a row are left out."""
-        return _largest(self.table(), ["layer", "target"])
-
     def best_targets(self) -> pd.DataFrame:
         """For each layer and head the target of largest cosine, the first of several."""
-        return _largest(self.table(), ["layer", "head"])
+        table = self.table()
+        known = table[table["cosine"].notna()]
+        return known.loc[known.groupby(["layer", "head"], sort=False)["cosine"].idxmax()].reset_index(drop=True)
 
 
 def probe(attention_maps: Maps, symbols: Int[np.ndarray, "batch seq_len"], *, num_hops: int, offset: int = 1) -> ProbeResult:
@@ -163,35 +162,6 @@ def probe_model(
             start += each
             each = max(1, CHUNK_ELEMENTS * len(tokens[part]) // max(1, int(np.prod(maps.shape))))  # known from the first on
     return gathered.result()
-
-
-def best_heads(result: ProbeResult) -> pd.DataFrame:
-    """`result.best_heads()`."""
-    return result.best_heads()
-
-
-def attended_hops(num_hops: int, num_layers: int, recipe: Recipe) -> tuple[int | None, ...]:
-    """j of the find^j that each layer of recipe A or B attends to for hop_k, None for the previous token in layer 1.
-
-    Layer 2 attends to find^1. Recipe A spends a layer on each bit b of k - 1, most significant first, and attends to find^(n+b)
-    where its pointers are find^n and find^(n+1); recipe B on each bit of k behind its leading 1, attending to find^(m+b) where
-    its pointer is find^m. Layers beyond those needed come before: recipe A attends to find^0, the position itself, in them; B
-    likewise and to find^1 for its leading bit, so that its layer 2 then has no part in the answer.
-
-    Raises ValueError for k = 0, fewer layers than `theory.hops.layers_needed` and a recipe other than "A" and "B". Derived here.
-    """
-    num_hops = checked_integer("num_hops", num_hops, 1)
-    if recipe not in ("A", "B"):
-        raise ValueError(f"recipe = {recipe!r}: must be one of A, B")
-    num_layers = checked_integer("num_layers", num_layers, layers_needed(num_hops, recipe))
-    number, bits = (num_hops - 1, num_layers - 2) if recipe == "A" else (num_hops, num_layers - 1)
-    digits = [(number >> place) & 1 for place in reversed(range(bits))]
-    made: list[int | None] = [None, 1]
-    reached = 0 if recipe == "A" else digits.pop(0)  # recipe B: layer 2 takes the first bit
-    for digit in digits:
-        made.append(reached + digit)
-        reached = 2 * reached + digit
-    return tuple(made)
 
 
 MECHANISM_COLUMNS = ("layer", "previous_token", "attended", "most", "doubling_most", "content_most", "verdict")
@@ -285,8 +255,3 @@ def _checked_maps(maps: Maps) -> Maps:
         if not (least >= 0 and most <= 1 + 1e-3):  # rows in half precision sum to 1 up to 1e-3
             raise ValueError(f"attention_maps has weights from {least:g} to {most:g}: 0 to 1 are legal")
     return maps
-
-
-def _largest(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    known = table[table["cosine"].notna()]
-    return known.loc[known.groupby(by, sort=False)["cosine"].idxmax()].reset_index(drop=True)

@@ -33,6 +33,7 @@ from empirical._hop_files import (
     curve_of,
     read_checkpoint,
     read_outcome,
+    remove_leftovers,
     write_checkpoint,
     write_run,
 )  # fmt: skip
@@ -84,14 +85,16 @@ def train_hops(
 ) -> TrainedHops:
     """Train a model, or go on with the run that is in `folder`, or only read it where that run is finished.
 
-    Interrupted at any time, by Ctrl-C or worse, it leaves a whole checkpoint that is at most `checkpoint_seconds` (and 16 steps)
-    old; the next call goes on from there. A loss or a weight that is not finite ends the run, with its reason in `failure`.
+    What `progress` raises interrupts the run between two steps, behind a checkpoint of all that was done: nothing is lost. A
+    KeyboardInterrupt elsewhere, or a kill, loses what was done since the last checkpoint, at most `checkpoint_seconds` (and 16
+    steps). The next call goes on from there, and clears away what a kill left half-written. A loss or a weight that is not finite
+    ends the run, with its reason in `failure`.
 
     Args:
         run: the settings.
         folder: of this run alone; made where it is not there.
         device: "cpu", "cuda" or "cuda:<number>".
-        progress: called every 16 steps and after the last; what it raises interrupts the run.
+        progress: called every 16 steps and after the last; what it raises comes out of here, behind a checkpoint.
         checkpoint_seconds: between two checkpoints, >= 0.
 
     Raises:
@@ -111,13 +114,17 @@ def train_hops(
             return _finished(place, run, outcome)
     elif (place / CHECKPOINT_FILE).exists() or (place / MODEL_FILE).exists():
         raise HopFileError(f"{place}: holds weights but no {RUN_FILE}; give another folder")
+    remove_leftovers(place)
     state = _State(run, where, read_checkpoint(place, run, _checkpoint_shapes(run)))
     if not (place / RUN_FILE).exists():
         write_run(place, run, state.outcome(False), str(where))
     with _no_trace(run, where):
         _descend(run, state, place, progress, between)
     state.model.eval()
-    state.model.save(place / MODEL_FILE, {"run": run.as_text()})
+    try:
+        state.model.save(place / MODEL_FILE, {"run": run.as_text()})
+    except ModelFileError as error:
+        raise HopFileError(str(error)) from error
     write_run(place, run, state.outcome(True), str(where))
     (place / CHECKPOINT_FILE).unlink(missing_ok=True)
     return _finished(place, run, state.outcome(True))
@@ -220,7 +227,13 @@ def _descend(run: HopRun, state: _State, folder: Path, progress: HopProgress | N
             write_checkpoint(folder, run, state.checkpoint())
             saved = now
         if progress is not None:
-            progress(state.steps_done, run.steps, loss)
+            try:
+                progress(state.steps_done, run.steps, loss)
+            except BaseException:
+                # Between two steps the state is consistent. A run that diverged comes to the same end from the checkpoint before.
+                if saved != now and not state.failure:
+                    write_checkpoint(folder, run, state.checkpoint())
+                raise
 
 
 def _finished(folder: Path, run: HopRun, outcome: Outcome) -> TrainedHops:

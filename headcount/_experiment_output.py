@@ -16,10 +16,9 @@ from empirical.store import Store
 from empirical.training import Variant
 from headcount import console
 from headcount._experiments import command, deviation_table, existing
-from headcount._output import checked_file, output_folder
+from headcount._output import output_folder, write_figure
 from headcount.figures import experiments as drawing
 from headcount.figures.latex import experiment_table
-from theory._whole_files import whole_files
 
 Draw = Callable[[Path, Path], None]
 
@@ -67,7 +66,7 @@ def figures(
             again = name in drawing.REANALYSES
             made = _reanalysis(name, tables) if again else _experiment(name, tables.get(name, variant))
             if made is not None:
-                _write(folder, f"{name}-{tier}{other}" if again else f"{name}-{tier}-{variant}{other}", *made)
+                write_figure(folder, f"{name}-{tier}{other}" if again else f"{name}-{tier}-{variant}{other}", *made)
             elif "all" in names:
                 left_out.append(name)
             elif again:
@@ -113,15 +112,6 @@ def _reanalysis(name: str, tables: Tables) -> tuple[pd.DataFrame, Draw] | None:
     }
     needed = 2 if name == "variants" else 1
     return (pd.concat(given.values()), partial(drawing.draw_reanalysis, name, given)) if len(given) >= needed else None
-
-
-def _write(folder: Path, stem: str, table: pd.DataFrame, draw: Draw) -> None:
-    places = [checked_file(folder / f"{stem}.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
-    with whole_files(*places) as (data, png, pdf):
-        table.to_csv(data, index=False)
-        draw(png, pdf)
-    for place in places:
-        console.say(f"{place.suffix[1:].upper()} {place}")
 
 
 def table(

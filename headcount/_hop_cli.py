@@ -1,4 +1,4 @@
-"""The commands for hops: build, train, probe, figure."""
+"""The commands for hops: build, recheck, train, probe, figure."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,12 +9,14 @@ from headcount._arguments import at_least, example, whole
 
 Tier = Literal["smoke", "quick", "paper"]
 RESULTS = Path("results") / "hops"
+STRINGS = 400
+"""An error of zero on fewer than 368 strings has an interval that reaches beyond 1%."""
 
 TierOption = Annotated[
     Tier, typer.Option("--tier", help="Sizes: seconds, minutes on two cores, or those of the paper (for a GPU).")
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of results; made if need be.")]
-StringsOption = Annotated[int, whole("--strings", 1, "Random strings to try it on, for every number of hops.")]
+StringsOption = Annotated[int, whole("--strings", 1, "Random strings to try it on, for each k.")]
 SeedOption = Annotated[int, whole("--seed", 0, "Seed of the strings.")]
 
 hops_app = typer.Typer(
@@ -34,7 +36,7 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Model to write (safetensors).")],
     num_hops: Annotated[int | None, whole("--hops", 1, "k, the one number of hops that the model makes.")] = None,
     max_hops: Annotated[
-        int | None, whole("--max-hops", 1, "Instead of --hops: the first token says k, from 0 to this.")
+        int | None, whole("--max-hops", 0, "Instead of --hops: the first token says k, from 0 to this.")
     ] = None,
     vocab_size: Annotated[int, typer.Option("--vocab", parser=at_least(1), metavar="INT", help="Number of symbols.")] = 4,
     seq_len: Annotated[int, whole("--length", 1, "N, symbols in a string.")] = 64,
@@ -59,7 +61,7 @@ def build(
 ) -> None:
     """Write the weights of a transformer that makes k hops, with its margins, a proof for all strings, and a trial.
 
-    Exit code 1 when the trial finds a wrong answer.
+    Exit code 1 when the trial finds a wrong answer, or the proof fails.
     """
     from headcount import _hops
 
@@ -67,6 +69,17 @@ def build(
         num_hops=num_hops, max_hops=max_hops, vocab_size=vocab_size, seq_len=seq_len, recipe=recipe, encoding=encoding,
         dtype=dtype, scale=scale, looped=looped, output=output, certificate_file=certificate, strings=strings, seed=seed,
     ))  # fmt: skip
+
+
+@hops_app.command(epilog=example("headcount hops recheck proof.json hops.safetensors"))
+def recheck(
+    certificate: Annotated[Path, typer.Argument(metavar="CERT", help="A proof that hops build wrote.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.safetensors", help="The model that it is about.")],
+) -> None:
+    """Compute everything in a proof again from the model's weights; exit code 1 when anything disagrees."""
+    from headcount import _hops
+
+    raise typer.Exit(_hops.recheck(certificate_file=certificate, model_file=model))
 
 
 @hops_app.command(
@@ -85,7 +98,7 @@ def train(
         int | None, whole("--jobs", 1, "Runs side by side, each in a process; the number of cores unless given.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models are trained.")] = "cpu",
-    strings: Annotated[int, whole("--strings", 2, "Strings that errors are measured on, for every number of hops.")] = 300,
+    strings: Annotated[int, whole("--strings", 2, "Strings that errors are measured on, for each k.")] = STRINGS,
     seed: SeedOption = 0,
     list_only: Annotated[bool, typer.Option("--list", help="Name the runs and their settings, train nothing.")] = False,
     out: OutOption = RESULTS,
@@ -127,7 +140,7 @@ def probe(
 def figure(
     names: Annotated[list[str], typer.Argument(metavar="NAME ...", help="errors, thresholds, maps, slots, or all.")],
     tier: TierOption = "quick",
-    strings: Annotated[int, whole("--strings", 2, "Strings that errors of built models are measured on.")] = 100,
+    strings: Annotated[int, whole("--strings", 2, "Strings that errors of built models are measured on.")] = STRINGS,
     seed: SeedOption = 0,
     out: OutOption = RESULTS,
 ) -> None:

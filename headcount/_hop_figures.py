@@ -15,9 +15,8 @@ from empirical.published_hops import read_published_hops
 from empirical.routing_slots import routing_slots
 from headcount import console
 from headcount._hop_training import ERRORS, read_errors
-from headcount._output import checked_file, output_folder
+from headcount._output import output_folder, write_figure
 from headcount.figures import hops as drawings
-from theory._whole_files import whole_files
 from theory.hops import HopTask, reach
 
 FIGURES = ("errors", "thresholds", "maps", "slots")
@@ -41,12 +40,7 @@ def figures(*, names: Sequence[str], tier: str, strings: int, seed: int, out: Pa
                     raise ValueError(str(error)) from None
                 left_out.append(name)
                 continue
-            places = [checked_file(folder / f"{name}-{tier}.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
-            with whole_files(*places) as (data, png, pdf):
-                table.to_csv(data, index=False)
-                draw(png, pdf)
-            for place in places:
-                console.say(f"{place.suffix[1:].upper()} {place}")
+            write_figure(folder, f"{name}-{tier}", table, draw)
         if left_out:
             console.warn(f"left out, as nothing of tier {tier} is trained in {out}: {', '.join(left_out)}")
 
@@ -67,7 +61,7 @@ def _trained(place: Path, tier: str) -> tuple[list[HopRun], pd.DataFrame]:
     runs = [run for run in TIERS[tier] if (place / run.name / ERRORS).is_file()]
     if not runs:
         raise _NothingTrained(f"no run of tier {tier} has errors in {place}; headcount hops train --tier {tier} makes them")
-    return runs, pd.concat([read_errors(place / run.name / ERRORS) for run in runs], ignore_index=True)
+    return runs, pd.concat([read_errors(place / run.name / ERRORS, run) for run in runs], ignore_index=True)
 
 
 def _built(task: HopTask, layers: Sequence[int], strings: int, seed: int, tier: str) -> pd.DataFrame:

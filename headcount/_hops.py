@@ -4,28 +4,32 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.table import Table
 
 from constructions.construction import DTYPES
-from constructions.hops import HopConstruction, MarginReport, certify_hops, margins
+from constructions.hops import HopCertificate, HopConstruction, MarginReport, certify_hops, margins
 from constructions.hops import build as build_hops
+from constructions.hops import recheck as recheck_hops
 from empirical.hop_errors import drawn_strings, measure_hops
 from empirical.hop_probe import probe_model
-from empirical.hop_training import read_run
+from empirical.hop_training import TrainedHops, read_run
 from headcount import __version__, console
 from headcount._output import checked_file
 from theory._whole_files import whole_files
 from theory.hops import HopTask
 
 WRONG = 1
+MOST_TRIED = 32
+"""A model that reads k is tried with all up to here, and its largest."""
+SEEN = 0.7
+"""Least cosine at which a head is said to look at something."""
 
 
 def build(
     *, num_hops: int | None, max_hops: int | None, vocab_size: int, seq_len: int, recipe: Any, encoding: Any, dtype: str,
     scale: float | None, looped: bool, output: Path, certificate_file: Path | None, strings: int, seed: int,
 ) -> int:
-    """`headcount hops build`; the exit code, 1 when the trial finds a wrong answer."""
+    """`headcount hops build`; the exit code, 1 when the trial finds a wrong answer or the proof fails."""
     if (num_hops is None) == (max_hops is None):
         raise ValueError("--hops, --max-hops: one of the two is legal")
     checked_file(output, "--output", {})
@@ -39,11 +43,14 @@ def build(
     )  # fmt: skip
     certificate = certify_hops(built)
     task = built.task
-    trial = measure_hops(built.model, task, num_strings=strings, seed=seed)
-    repeated = measure_hops(built.model, task, num_strings=strings, seed=seed, repeats=True)
-    wrong = sum(int(each.wrong.sum() + each.missing_wrong.sum()) for each in (trial, repeated))
-    tokens = sum(int(each.defined.sum() + each.missing.sum()) for each in (trial, repeated))
-    symbols = drawn_strings(task, strings, seed=seed, num_hops=task.max_hops)
+    neighbours = (False, True) if vocab_size > 1 else (True,)  # whether equal ones may be there
+    tried = [hops for hops in range(task.min_hops, task.max_hops + 1) if hops <= MOST_TRIED or hops == task.max_hops]
+    trials = [
+        measure_hops(built.model, task, hops=tried, num_strings=strings, seed=seed, repeats=repeats) for repeats in neighbours
+    ]
+    wrong = sum(int(each.wrong.sum() + each.missing_wrong.sum()) for each in trials)
+    tokens = sum(int(each.defined.sum() + each.missing.sum()) for each in trials)
+    symbols = drawn_strings(task, strings, seed=seed, num_hops=task.max_hops, repeats=neighbours[0])
     report = margins(built, symbols, task.max_hops)
     built.save(output, {"made by": f"headcount {__version__} hops build"})
     if certificate_file is not None:
@@ -54,14 +61,24 @@ def build(
         "layers L, heads H, width m": f"{model.num_layers}, {model.num_heads}, {model.embed_dim}",
         "score scale": f"{built.scale:g} ({encoding}, {dtype}); {report.sufficient_scale:g} is enough for all strings, "
         f"{report.scale_seen:.3g} for {report.num_strings} tried",
-        "trial": f"{wrong:,} wrong of {tokens:,} answers, on strings with and without equal neighbours",
+        "trial": f"{wrong:,} wrong of {tokens:,} answers",
     }))  # fmt: skip
     console.show(_margins(report))
     console.say(f"for all strings: {certificate.text()}")
     console.say(f"MODEL {output}")
     if certificate_file is not None:
         console.say(f"CERTIFICATE {certificate_file}")
-    return WRONG if wrong else 0
+    return 0 if certificate.proved and not wrong else WRONG
+
+
+def recheck(*, certificate_file: Path, model_file: Path) -> int:
+    """`headcount hops recheck`; the exit code, 1 when something disagrees."""
+    certificate, built = HopCertificate.load(certificate_file), HopConstruction.load(model_file)
+    disagreements = recheck_hops(certificate, built)
+    for name in disagreements:
+        console.say(f"DISAGREES {name}")
+    console.say(f"{len(certificate.inequalities)} inequalities computed again from {model_file}: {len(disagreements)} disagree")
+    return WRONG if disagreements else 0
 
 
 def _range(task: HopTask) -> str:
@@ -69,9 +86,9 @@ def _range(task: HopTask) -> str:
 
 
 def _margins(report: MarginReport) -> Table:
-    table = _frame(
-        "Scaled score gaps and leaked attention",
-        "layer", "head", "role", "gap seen", "gap proved", "leak seen", "leak at most",
+    table = console.frame(
+        "Scaled score gaps and leaked attention", "layer", "head", "role", "gap seen", "gap proved", "leak seen", "leak at most",
+        left=("role",),
     )  # fmt: skip
     for row in report.rows:
         numbers = (row.gap_seen, row.gap_proved, row.leak_seen, row.leak)
@@ -79,49 +96,55 @@ def _margins(report: MarginReport) -> Table:
     return table
 
 
-def load(place: Path) -> tuple[Any, HopTask, str]:
-    """A model with its task, and what it is: a file of `hops build` or the folder of a run of `hops train`.
-
-    Raises ValueError for a place that is neither.
-    """
-    if place.is_dir():
-        trained = read_run(place)
-        if trained.failure:
-            raise ValueError(f"{place}: this run failed ({trained.failure})")
-        done = "" if trained.finished else f", {trained.steps_done:,} of {trained.run.steps:,} steps"
-        return trained.model, trained.run.task, f"trained, {trained.run.num_layers} layers{done}"
-    built = HopConstruction.load(place)
-    return built.model, built.task, f"built, recipe {built.recipe}, {built.model.num_layers} layers"
+def load(place: Path) -> HopConstruction | TrainedHops:
+    """A file of `hops build`, or the folder of a run of `hops train`. Raises ValueError for a place that is neither."""
+    if not place.is_dir():
+        return HopConstruction.load(place)
+    trained = read_run(place)
+    if trained.failure:
+        raise ValueError(f"{place}: this run failed ({trained.failure})")
+    return trained
 
 
 def probe(*, model_place: Path, num_hops: int | None, strings: int, seed: int, csv: Path | None) -> None:
     """`headcount hops probe`."""
-    model, task, kind = load(model_place)
+    loaded = load(model_place)
+    if isinstance(loaded, HopConstruction):
+        task, kind = loaded.task, f"built, recipe {loaded.recipe}"
+    else:
+        task, kind = loaded.run.task, f"trained, {loaded.steps_done:,} of {loaded.run.steps:,} steps"
     chosen = task.max_hops if num_hops is None else num_hops
     if not task.min_hops <= chosen <= task.max_hops:
-        raise ValueError(f"--hops {chosen}: {task.min_hops} to {task.max_hops} are legal for this model")
+        raise ValueError(f"--hops {chosen}: {_legal(task)} legal for this model")
     if csv is not None:
         checked_file(csv, "--csv", {"model": model_place})
-    found = probe_model(model, task, chosen, num_strings=strings, seed=seed)
+    alike = task.vocab_size == 1  # all strings of one symbol have equal neighbours
+    found = probe_model(loaded.model, task, chosen, num_strings=strings, seed=seed, repeats=alike)
     if csv is not None:
         with whole_files(csv) as (partial,):
             found.table().to_csv(partial, index=False)
-    console.show(_heads(found.best_targets(), f"Where heads look at k = {chosen}: {kind}"))
+    roles = {}
+    if isinstance(loaded, HopConstruction):
+        for role in loaded.roles_for(chosen):
+            words = role.role if role.hops is None else f"find^{role.hops}"
+            roles[role.layer, role.head] = words
+    console.show(_heads(found.best_targets(), f"Where heads look at k = {chosen}: {kind}", roles))
+    console.say(f"looks at: the best of the previous token and find^0 .. find^{max(1, chosen)}, '-' for a cosine below {SEEN:g}")
     if csv is not None:
         console.say(f"CSV {csv}")
 
 
-def _heads(best: pd.DataFrame, title: str) -> Table:
-    table = _frame(title, "layer", "head", "looks at", "cosine", "decisiveness")
-    for row in best.itertuples():
-        table.add_row(str(row.layer), str(row.head), str(row.target), f"{row.cosine:.3f}", f"{row.decisiveness:.3f}")
-    return table
+def _legal(task: HopTask) -> str:
+    return f"{_range(task).replace('..', ' to ')} {'is' if task.min_hops == task.max_hops else 'are'}"
 
 
-def _frame(title: str, *headings: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("role", "looks at") else "right", no_wrap=True)
+def _heads(best: pd.DataFrame, title: str, roles: dict[tuple[int, int], str]) -> Table:
+    built = ("built to",) if roles else ()
+    table = console.frame(title, "layer", "head", *built, "looks at", "cosine", "decisiveness", left=("looks at", "built to"))
+    for row in best.to_dict("records"):
+        place = int(row["layer"]), int(row["head"])
+        meant = (roles.get(place, "idle"),) if roles else ()
+        target = str(row["target"]) if row["cosine"] >= SEEN else "-"
+        numbers = (f"{row['cosine']:.3f}", f"{row['decisiveness']:.3f}")
+        table.add_row(str(place[0]), str(place[1]), *meant, target, *numbers)
     return table

@@ -1,11 +1,16 @@
 """Where results go: places are checked before the work starts."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from theory._whole_files import partial_name
+from headcount import console
+from theory._whole_files import partial_name, whole_files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
@@ -25,6 +30,19 @@ def checked_file(path: Path, name: str, inputs: Mapping[str, Path]) -> Path:
         if path.exists() and given.exists() and path.samefile(given):
             raise ValueError(f"{name} {path}: is the {what} itself; another file is legal")
     return path
+
+
+def write_figure(folder: Path, stem: str, table: "pd.DataFrame", draw: Callable[[Path, Path], None]) -> None:
+    """A figure as STEM.png and .pdf with its data as STEM.csv, all or none; says where they are.
+
+    Raises ValueError where one of them can't be put into the folder.
+    """
+    places = [checked_file(folder / f"{stem}.{suffix}", "--out", {}) for suffix in ("csv", "png", "pdf")]
+    with whole_files(*places) as (data, png, pdf):
+        table.to_csv(data, index=False)
+        draw(png, pdf)
+    for place in places:
+        console.say(f"{place.suffix[1:].upper()} {place}")
 
 
 @contextmanager

@@ -43,6 +43,16 @@ def facts(title: str, rows: Mapping[str, str]) -> Table:
     return table
 
 
+def frame(title: str, *headings: str, left: Iterable[str] = ()) -> Table:
+    """An empty table with these columns, numbers at the right, those in `left` at the left."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
+    return table
+
+
 def comparison(frame: "pd.DataFrame") -> Table:
     """One line per number of heads, of the rows of `empirical.comparison.compare`.
 

@@ -17,8 +17,6 @@ class Stated:
     formula: str
     value: int | float
     up_to_constant: bool
-    conditional: bool = False
-    """Whether the statement rests on the conjecture that one cycle is not told from two in o(log n) rounds."""
 
 
 def _inside(name: str, value: object, low: float, high: float) -> None:
@@ -198,28 +196,4 @@ def connectivity_cost(num_words: int, epsilon: float, diameter: int) -> dict[str
         "num_layers": Stated("log2 D", _log2(most), up_to_constant=True),
         "embed_dim": Stated("N^epsilon", n**epsilon, up_to_constant=True),
         "num_heads": Stated("log2 log2 N", _log2(_log2(n)), up_to_constant=True),
-    }
-
-
-def connectivity_depth_bound(num_words: int, epsilon: float, diameter: int) -> dict[str, Stated]:
-    r"""What connectivity costs at least, if one cycle cannot be told from two in o(log n) rounds.
-
-    Args:
-        num_words: N >= 2.
-        epsilon: in (0, 1).
-        diameter: \(D \ge N^\epsilon\).
-
-    Returns:
-        "num_layers" (log D), for transformers with "width_times_heads" (\(D^{1-\epsilon}\)); both up to constants and
-        conditional: no number of layers is ruled out at any given size.
-
-    Source: Sanford, Hsu and Telgarsky 2024, Corollary 3.5 under Conjecture 2.4.
-    """
-    n, most = checked_integer("num_words", num_words, 2), checked_integer("diameter", diameter, 1)
-    _inside("epsilon", epsilon, 0.0, 1.0)
-    if most < n**epsilon:
-        raise ValueError(f"diameter = {most}: at least num_words^epsilon = {n**epsilon:g} is legal")
-    return {
-        "num_layers": Stated("log2 D", _log2(most), up_to_constant=True, conditional=True),
-        "width_times_heads": Stated("D^(1 - epsilon)", most ** (1 - epsilon), up_to_constant=True, conditional=True),
     }

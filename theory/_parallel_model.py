@@ -37,13 +37,34 @@ def checked_words(name: str, words: Sequence[Word]) -> Words:
 class RoundLimitError(ValueError):
     """A machine stored, sent or received more words in one round than the model allows.
 
-    Attributes: `machine` and `round` (1-based; 0 is the input), `action` ("stores", "sends", "receives", "is read for"),
-    `words`, `limit`.
+    Attributes: `machine` and `round` (1-based; 0 is the input), `action` ("stores", "sends", "receives", where requests to read
+    are received too, or "is read for", of answers), `words`, `limit`.
     """
 
     def __init__(self, machine: int, round: int, action: str, words: int, limit: int) -> None:
         super().__init__(f"machine {machine} {action} {words} words in round {round}: at most {limit} are legal")
         self.machine, self.round, self.action, self.words, self.limit = machine, round, action, words, limit
+
+
+def checked_messages(where: str, messages: Messages, num_machines: int) -> Messages:
+    """Messages as plain numbers, when each goes to a machine there is, no two go to one machine, and none is empty.
+
+    Raises:
+        ValueError: they are not; `where` begins the line.
+    """
+    plain = tuple((target, checked_words(f"a message of {where}", words)) for target, words in messages)
+    targets = checked_targets(where, tuple(target for target, _ in plain), num_machines)
+    if len(set(targets)) < len(targets) or not all(words for _, words in plain):
+        raise ValueError(f"{where}: at most one message per destination is legal, and none without words")
+    return tuple((target, words) for target, (_, words) in zip(targets, plain, strict=True))
+
+
+def checked_targets(where: str, targets: Sequence[int], num_machines: int) -> tuple[int, ...]:
+    """Numbers of machines as plain ints, when each is one of 0..num_machines - 1; a ValueError that `where` begins otherwise."""
+    for target in targets:
+        if isinstance(target, bool) or not hasattr(target, "__index__") or not 0 <= target < num_machines:
+            raise ValueError(f"{where}: names machine {target!r} of {num_machines}")
+    return tuple(map(index, targets))
 
 
 def _power(base: int, exponent: float) -> int:
@@ -65,11 +86,14 @@ class ParallelModel:
         num_machines: q >= 1 instead of gamma.
         input_share: how many input words lie on one machine at the start, and output words at the end, at most s; s unless
             given. A smaller share is the same layout on more machines: s is then (s / share) times as much, a constant.
-        unlimited_readers: whether a machine that is read by many may answer all of them in the round. The definition says no;
-            one attention layer can, because reading costs the source nothing.
+        unlimited_readers: whether a machine that is read may get any number of requests and answer them all in the round. The
+            definition says no; one attention layer can, because reading costs the source nothing. What a reader asks for and
+            gets is limited all the same, and `RoundReport` counts requests and answers as before: its numbers can exceed s.
 
-    The definition counts messages in words and not their addresses; so does this. Memory kept is counted apart from what is
-    sent and received: in the definition's strict form a machine keeps what it sends to itself, which `RoundReport` also shows.
+    The definition counts messages in words and not their addresses; so does this. It has no reading: a round of it is counted as
+    an exchange of requests, one word each, and one of answers, each of which keeps to s by itself. Memory kept is counted apart
+    from what is sent and received: in the definition's strict form a machine keeps what it sends to itself, which `RoundReport`
+    also shows.
 
     Raises:
         ValueError: a size or exponent outside its range, both of a pair or none of it, or an input that q machines cannot hold.

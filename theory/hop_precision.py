@@ -181,11 +181,11 @@ def payload_error(primitive: Primitive, encoding: Encoding, seq_len: int, payloa
     Leaked mass moves it by leak times payload. Adding a small number to a large one errs by no more than the small one, so the
     value sum, in any order, errs once more by that; the attended weight and its product err by at most 6 u times payload
     (exponentials to four units in the last place, and e^0 = 1 exactly, assumed). The leak is taken 1.01 times for its own
-    rounding. For "count" it is the error of 1/u - 1, u = 1/(1 + c) up to leak and rounding: (N + 1)(6 u) + 1.01 leak.
+    rounding. For "count" it is the error of 1/u - 1, u = 1/(1 + c) up to leak and rounding; its leak is that of 1/u already.
     """
     leak, unit = 1.01 * leaked_mass(primitive, encoding, seq_len, scaled_gap), 2.0 ** -significand_bits(dtype)
     if primitive == "count":
-        return leak + (seq_len + 1) * 6 * unit
+        return 2 * leak + (seq_len + 1) * 6 * unit
     return payload * (2 * leak + 6 * unit)
 
 
@@ -295,7 +295,8 @@ def check_range(
     for limit in range_limits(seq_len, vocab_size, dtype, recipe, encoding, max_hops=max_hops, scale=scale):
         if not limit.holds:
             longest = longest_string(vocab_size, dtype, recipe, encoding, max_hops=max_hops, scale=scale)
-            legal = f"seq_len 1 to {longest} is legal" if longest else "no seq_len is legal"
+            beyond = ", and some beyond" if encoding == "circle" and scale is not None else ""  # see longest_string
+            legal = f"seq_len 1 to {longest} is legal{beyond}" if longest or beyond else "no seq_len is legal"
             at_scale = "" if scale is None else f", scale = {scale:g}"
             raise HopRangeError(
                 f"seq_len = {seq_len}: past the {limit.name} limit of {dtype}, {limit.statement}: {limit.value:.8g} against "
@@ -307,7 +308,10 @@ def longest_string(
     vocab_size: int, dtype: str, recipe: Recipe, encoding: Encoding = "quadratic", *,
     max_hops: int | None = None, scale: float | None = None,
 ) -> int:  # fmt: skip
-    """The largest N within all of `range_limits`, by bisection (every limit is monotone in N); 0 where none is, 2^30 - 1 at most.
+    """The largest N up to which all of `range_limits` hold, by bisection; 0 where none is, 2^30 - 1 at most.
+
+    Limits are monotone in N except on circles with a `scale` of one's own, where the scale of a head jumps with N to the next
+    power of two: some N beyond the one found may be legal there.
 
     Arguments and errors as `range_limits`.
     """

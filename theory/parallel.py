@@ -19,7 +19,6 @@ from theory._parallel_costs import (
     ConverseLayout,
     Stated,
     connectivity_cost,
-    connectivity_depth_bound,
     converse_cost,
     converse_layout,
     hashing_slots_bound,
@@ -27,7 +26,16 @@ from theory._parallel_costs import (
     routing_cost,
     simulation_cost,
 )
-from theory._parallel_model import Messages, ParallelModel, RoundLimitError, Word, Words, checked_words
+from theory._parallel_model import (
+    Messages,
+    ParallelModel,
+    RoundLimitError,
+    Word,
+    Words,
+    checked_messages,
+    checked_targets,
+    checked_words,
+)
 
 __all__ = [
     "ConverseLayout",
@@ -42,9 +50,9 @@ __all__ = [
     "Transcript",
     "Word",
     "Words",
+    "checked_messages",
     "checked_words",
     "connectivity_cost",
-    "connectivity_depth_bound",
     "converse_cost",
     "converse_layout",
     "execute",
@@ -56,6 +64,7 @@ __all__ = [
     "simulation_cost",
     "split_input",
 ]
+
 
 @dataclass(frozen=True)
 class Pull:
@@ -126,8 +135,11 @@ class RoundReport:
     """What the busiest machine did in one round: words stored, sent, received, and how many machines read the same source.
 
     `most_kept_and_sent` is the most words that one machine stored and sent together, and `most_kept_and_received` stored and
-    received together: the loads of the definition's strict form, in which memory is a message to oneself. Reading is counted
-    as what an exchange of messages would send: one word per request, and the words shown once per reader.
+    received together: the loads of the definition's strict form, in which memory is a message to oneself.
+
+    A round of reading is counted as the two exchanges of messages that it would be: readers send one word per request, which
+    their sources receive; then sources send the words shown, once per reader, which the readers receive. What a machine sends
+    and receives in the round is the larger of the two exchanges. This holds also where `unlimited_readers` sets the limit aside.
     """
 
     round: int
@@ -235,26 +247,18 @@ def run_local(
         raise ValueError(f"{where}: pull_rounds = {sorted(protocol.pull_rounds)} says otherwise of its kind of outbox")
     if isinstance(outbox, Pull):
         shown = checked_words(f"what {where} shows", outbox.shown)
-        targets: tuple[int, ...] = outbox.sources
-        sent, sizes, most = len(targets), [len(shown)], protocol.shown_words
-        outbox = Pull(shown, targets)
+        outbox = Pull(shown, checked_targets(where, outbox.sources, protocol.num_machines))
+        sent = count = len(outbox.sources)
+        largest, most = len(shown), protocol.shown_words
     else:
-        outbox = tuple((target, checked_words(f"a message of {where}", message)) for target, message in outbox)
-        targets = tuple(target for target, _ in outbox)
+        outbox = checked_messages(where, outbox, protocol.num_machines)
         sizes = [len(message) for _, message in outbox]
-        sent, most = sum(sizes), protocol.message_words
-        if len(set(targets)) < len(targets) or 0 in sizes:
-            raise ValueError(f"{where}: at most one message per destination is legal, and none without words")
-    for target in targets:
-        if not 0 <= target < protocol.num_machines:
-            raise ValueError(f"{where}: names machine {target} of {protocol.num_machines}")
+        sent, count, largest, most = sum(sizes), len(sizes), max(sizes, default=0), protocol.message_words
     if sent > limit:
         raise RoundLimitError(machine, round, "sends", sent, limit)
-    if len(targets) > protocol.max_messages or max(sizes, default=0) > most:
-        raise ValueError(
-            f"{where}: {len(targets)} messages of up to {max(sizes, default=0)} words, "
-            f"the protocol declares {protocol.max_messages} of {most}"
-        )
+    if count > protocol.max_messages or largest > most:
+        declared = f"{protocol.max_messages} of {most}"
+        raise ValueError(f"{where}: {count} messages of up to {largest} words, the protocol declares {declared}")
     return kept, outbox
 
 
@@ -270,8 +274,8 @@ def execute(protocol: Protocol, words: Sequence[Word], model: ParallelModel | No
         The output and a report of every round.
 
     Raises:
-        RoundLimitError: a machine stores, sends or receives more than s words in a round, or is read by so many that its
-            answers are more than s words, unless the model has `unlimited_readers`.
+        RoundLimitError: a machine stores, sends or receives more than s words in a round, or is read by so many that their
+            requests or its answers are more than s words, unless the model has `unlimited_readers`.
         ValueError: the input does not fit the protocol or the model, or the protocol breaks its own declaration.
     """
     model = protocol.model() if model is None else model
@@ -314,10 +318,11 @@ def _exchange(
             raise RoundLimitError(machine, round, "receives", got[machine], model.words_per_machine)
         outbox = outboxes[machine]
         if isinstance(outbox, Pull):  # requests travel in one exchange of messages, answers in the next
-            answers = readers[machine] * len(outbox.shown)
-            if answers > model.words_per_machine and not model.unlimited_readers:
-                raise RoundLimitError(machine, round, "is read for", answers, model.words_per_machine)
-            sent[machine] = max(sent[machine], answers)
+            requests, answers = readers[machine], readers[machine] * len(outbox.shown)
+            for action, words in (("is read for", answers), ("receives", requests)):
+                if words > model.words_per_machine and not model.unlimited_readers:
+                    raise RoundLimitError(machine, round, action, words, model.words_per_machine)
+            sent[machine], got[machine] = max(sent[machine], answers), max(got[machine], requests)
         elif len(arrived[machine]) > protocol.max_messages:
             count, most = len(arrived[machine]), protocol.max_messages
             raise ValueError(f"machine {machine} in round {round}: receives {count} messages, the protocol declares {most}")

@@ -43,7 +43,7 @@ def errors_figure(table: pd.DataFrame) -> Figure:
 
     Raises:
         ValueError: a column is missing, there is nothing to draw, a cell is not of its column, an error is not a share, a kind
-            is unknown, or two rows stand for one point.
+            is unknown, two rows stand for one point, or a published one doesn't say whether dropout was on.
     """
     check_columns(table, HOP_COLUMNS, "empirical.hop_errors.HOP_COLUMNS")
     rows = typed(table)

@@ -5,10 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from empirical.published_hops import DROPOUT_OFF, DROPOUT_ON
 from headcount.figures import style
 
-DROPOUT_ON = "dropout on"
-"""What the source of a published row says when it was read with dropout on."""
 BUILT_LOOKS: dict[str, dict[str, Any]] = {
     "A": {"marker": "s", "markersize": 5.5, "color": style.GREEN, "fillstyle": "none"},
     "B": {"marker": "D", "markersize": 2.6, "color": style.PURPLE, "fillstyle": "full"},
@@ -29,8 +28,11 @@ def depth_looks(depths: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def dropout_on(rows: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows were read with dropout on."""
-    return rows["source"].str.contains(DROPOUT_ON, regex=False) | rows["name"].str.contains(DROPOUT_ON, regex=False)
+    """Which rows were read with dropout on; ValueError where a published one doesn't say how it was read."""
+    unknown = sorted(set(rows.loc[rows["kind"] == "published", "name"]) - {DROPOUT_ON, DROPOUT_OFF})
+    if unknown:
+        raise ValueError(f"published row has name = {unknown[0]!r}: must be {DROPOUT_ON!r} or {DROPOUT_OFF!r}")
+    return rows["name"] == DROPOUT_ON
 
 
 def width_words(num_heads: Any, embed_dim: Any) -> str:

@@ -45,7 +45,8 @@ def thresholds_figure(table: pd.DataFrame) -> Figure:
         table: of `empirical.hop_thresholds.thresholds`.
 
     Raises:
-        ValueError: a column is missing, there are no rows, or two rows stand for one point.
+        ValueError: a column is missing, there are no rows, two rows stand for one point, or a published one doesn't say
+            whether dropout was on.
     """
     check_columns(table, THRESHOLD_COLUMNS, "empirical.hop_thresholds.thresholds")
     rows = table.assign(**{name: table[name].fillna("").astype(str) for name in ("kind", "name", "recipe", "tier", "source")})

@@ -53,28 +53,27 @@ def draw_slots(table: pd.DataFrame, png: Path, pdf: Path) -> None:
 
 
 def maps(
-    built: HopConstruction, trained: TrainedHops, seed: int = 0, *, num_hops: int | None = None, tier: str = ""
+    built: HopConstruction, trained: TrainedHops, seed: int = 0, *, tier: str = ""
 ) -> tuple[pd.DataFrame, Callable[[Path, Path], None]]:
-    """The table of `draw_maps` for two models, and what draws it to a PNG and a PDF.
+    """The table of `draw_maps` for two models at the largest k that both serve, and what draws it to a PNG and a PDF.
 
     Args:
         built: with strings of the trained model's length and alphabet.
         trained: a run; named by its steps.
         seed: of the string that both see.
-        num_hops: k; the largest that both serve if None.
         tier: of the run.
 
     Returns:
         Rows with `empirical.hop_maps.MAP_COLUMNS` of both models, and the drawing.
 
     Raises:
-        ValueError: strings of different sizes, or k outside a task.
+        ValueError: strings of different sizes, or no k that both serve.
     """
     task, own = trained.run.task, built.task
     if (task.seq_len, task.vocab_size) != (own.seq_len, own.vocab_size):
         sizes = f"{own.seq_len} symbols of {own.vocab_size}"
         raise ValueError(f"built reads strings of {sizes}: must be {task.seq_len} of {task.vocab_size}, as trained does")
-    k = min(task.max_hops, own.max_hops) if num_hops is None else num_hops
+    k = min(task.max_hops, own.max_hops)
     string = drawn_strings(task, 1, seed=seed, num_hops=k)[0]
     left = map_table(built.model, own, k, string, kind="built", name=f"recipe {built.recipe}")
     right = map_table(

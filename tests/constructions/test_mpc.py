@@ -1,5 +1,7 @@
 """Protocols run by attention: equal to their execution by machines and to direct computations, or a reason."""
 
+import re
+from contextlib import suppress
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -8,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constructions.mpc import build
+from constructions._mpc_keys import KeyFailure, RandomKeys
+from constructions.mpc import ParallelConstruction, build
 from constructions.transformer import Transformer
 from theory.parallel import Messages, Outbox, ParallelModel, Protocol, Pull, RoundLimitError, Words, execute
 from theory.protocols import BitonicSort, CycleLabels, ListRanking, OneOrTwoCycles, OneWordEach, PrefixSums
@@ -162,6 +165,82 @@ def test_limits_hold_by_attention_too() -> None:
     growing.message_words = 8
     with pytest.raises(RoundLimitError, match=r"machine \d stores 2 words in round 2: at most 1"):
         build(growing, model=narrow, slots=60).run(range(8))
+
+
+class Moody(Protocol):
+    """Machine 0 does what its input word says; 9 is refused at the door."""
+
+    num_rounds, num_machines, num_words, num_outputs, max_messages = 2, 3, 3, 3, 2
+
+    def check_input(self, words: Words) -> None:
+        if words[0] == 9:
+            raise KeyError("no nines")
+
+    def model(self) -> ParallelModel:
+        return ParallelModel(3, words_per_machine=4, num_machines=3, input_share=1, unlimited_readers=True)
+
+    def local(self, machine: int, round: int, memory: Words, received: Messages) -> tuple[Words, Outbox]:
+        if machine or round != 1:
+            return memory[:1], ()
+        match memory[0]:
+            case 1:
+                return memory, ((1, (5,)), (2, (6,)))
+            case 2:
+                return memory, ((1, (2**51,)),)
+            case 3:
+                return memory * 5, ()
+            case 4:
+                raise LookupError("lost\nthe thread")
+            case 5:  # refused for what it keeps, and so it sends nothing, for which there is no key either
+                return (float("inf"),), ((1, (5,)), (2, (6,)))
+        return memory, ()
+
+
+MOODS = {
+    0: None,
+    1: "^round 1: machine 0 found no key: ",
+    2: "^machine 0 sends 2251799813685248",
+    3: "^machine 0 stores 5 words in round 1: at most 4 are legal$",
+    4: "^machine 0 in round 1: LookupError: lost the thread$",
+    5: r"^machine 0 keeps \(inf,\) in round 1",
+    9: "^words: KeyError: 'no nines'$",
+}
+
+
+def moody() -> ParallelConstruction:
+    """One in which two destinations have no key, and each alone has one."""
+    for seed in range(200):
+        keys = RandomKeys(3, 2, 3, seed)
+        with suppress(KeyFailure):
+            keys.key((1,))
+            try:
+                keys.key((1, 2))
+            except KeyFailure:
+                return build(Moody(), key_dim=3, seed=seed, slots=40)
+    raise AssertionError("no seed")
+
+
+@pytest.mark.parametrize("moods", [(1, 2), (2, 1), (0, 1, 2, 3, 4, 5, 9), (9, 5, 4, 3, 2, 1, 0), (3, 0, 3), (9,), ()])
+def test_a_batch_gives_what_each_input_gives_alone(moods: tuple[int, ...]) -> None:
+    construction = moody()
+    results = construction.run_many([[mood, 7, 8] for mood in moods])
+    assert len(results) == len(moods)
+    for mood, result in zip(moods, results, strict=True):
+        wanted = MOODS[mood]
+        if wanted is None:
+            assert result.output == (0, 7, 8) and result.reason == "" and result.refused is None
+            continue
+        assert result.output is None and re.search(wanted, result.reason)
+        try:
+            assert construction.run([mood, 7, 8]) == result and result.refused is None and mood == 1
+        except ValueError as error:  # nothing else leaves it
+            assert mood != 1 and type(error) is type(result.refused) and str(error) == str(result.refused) == result.reason
+
+
+def test_the_cause_of_a_refusal_is_kept() -> None:
+    with pytest.raises(ValueError, match="lost the thread") as raised:
+        moody().run([4, 7, 8])
+    assert isinstance(raised.value.__cause__, LookupError)
 
 
 class Word(Protocol):

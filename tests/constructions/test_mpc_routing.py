@@ -236,3 +236,20 @@ def test_more_slots_are_the_same_matrix_and_more() -> None:
 def test_what_cannot_be_routed_is_refused(wrong: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wrong()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize(
+    ("outbox", "message"),
+    [
+        (((-1, (5,)),), "names machine -1 of 4"),
+        (((4, (5,)),), "names machine 4 of 4"),
+        (((2, (5,)), (2, (6,))), "at most one message per destination is legal, and none without words"),
+        (((2, ()),), "at most one message per destination is legal, and none without words"),
+        (((0, (5,)), (2, (6,)), (3, (7,))), "3 messages of up to 1 words, the head carries 2 of 1"),
+        (((2, (5, 6)),), "1 messages of up to 2 words, the head carries 2 of 1"),
+    ],
+)
+def test_an_outbox_that_is_none_is_refused_and_nothing_lost(outbox: Messages, message: str, keys: str) -> None:
+    with pytest.raises(ValueError, match=f"^machine 1: {message}$"):
+        route(routing_head(4, 2, 1, keys=keys), [(), outbox, (), ()])

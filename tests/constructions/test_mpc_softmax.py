@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from constructions._mpc_softmax import _bound
 from constructions.attention import attention
 from constructions.mpc import SoftmaxMessages, merge, softmax_by_messages
-from theory.parallel import ParallelModel, RoundLimitError, execute
+from theory.parallel import ParallelModel, RoundLimitError, converse_layout, execute
 from theory.protocols import PrefixSums
 
 
@@ -88,6 +89,22 @@ def test_a_wrong_answer_would_be_outside_the_bound() -> None:
     moved = k.clone()
     moved[3] += 1e-9
     assert not ((result.output - dense(q, moved, v)).abs().amax(2) <= result.bound).all()
+
+
+def test_the_bound_knows_that_parts_differ_by_their_numbers_of_leaves() -> None:
+    """With all scores 0 log Z of two parts still differs by the logarithm of their sizes' ratio, and so errs the difference."""
+    n, branching = 1000, 2
+    (many, _), (one, _) = (merge(np.zeros(size), np.zeros((size, 1))) for size in (n - 1, 1))
+    apart, log_n = many - one, np.log(n)
+    assert apart > log_n - 0.01  # though the range of the scores is 0
+    layout = converse_layout(n, 1, 1, 4 * branching)
+    zeros, seen = np.zeros((n, 1, 1)), np.ones((n, n), dtype=np.bool_)
+    bound = _bound(zeros, zeros, np.ones((n, 1, 1)), seen, layout) / 2.0**-53
+    # In units of 2^-53, per level: differences, exp (4), sum, log (4) and last addition for log Z; the same but for the sum, and
+    # a division, for weights; products and sums for means. Then the dense side: differences, exp, sum, division, and its mean.
+    last = 4 * np.log(branching) + log_n
+    log_sum, weight = apart + 4 + branching - 1 + last, apart + 4 + 1 + last
+    assert (bound >= layout.depth * (log_sum + weight + branching) + 2 * 4 + 2 * n).all()
 
 
 def test_machines_with_less_memory_are_refused() -> None:

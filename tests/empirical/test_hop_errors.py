@@ -22,7 +22,6 @@ from empirical.hop_errors import (
     drawn_strings,
     hop_table,
     measure_hops,
-    strings_needed,
     typed,
 )
 from theory.hops import HopTask, chance_error, find_by_definition
@@ -258,7 +257,6 @@ def test_chance_rows_are_theorys() -> None:
         (lambda: hop_table([{"kind": "built", "hops": 3}]), "columns hops"),
         (lambda: typed(pd.DataFrame({"kind": ["built"]})), "lacks the columns name"),
         (lambda: typed(hop_table([{"kind": "built"}]).astype({"error": object}).assign(error="low")), "column error"),
-        (lambda: strings_needed(0.0), "level = 0.0"),
         (lambda: bounded_mean(np.array([0.5, 1.5])), "values = "),
         (lambda: bounded_mean(np.array([0.5, np.nan])), "values = "),
         (lambda: bounded_mean(np.array([0.5]), 1.0), "level = 1.0"),
@@ -283,7 +281,7 @@ def test_models_of_another_shape_are_refused() -> None:
         measure_hops(Short(TASK), TASK, num_strings=3)
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 100, 1000])
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
 def test_wholly_right_or_wrong_strings_have_clopper_and_pearsons_interval(count: int, level: float) -> None:
     tail = (1 - level) / 2
@@ -311,8 +309,8 @@ def test_ends_are_quantiles_of_weighted_means(shape: str) -> None:
         assert beyond == pytest.approx((tail, tail), abs=5 * np.sqrt(tail * (1 - tail) / 20_000))
 
 
-@given(st.lists(st.sampled_from([0.0, 0.25, 1 / 97, 1e-9, 0.5, 1 - 1e-9, 1.0]), min_size=1, max_size=30))
-@settings(deadline=None, max_examples=15)
+@given(st.lists(st.sampled_from([0.0, 0.25, 1 / 97, 1e-9, 0.5, 1 - 1e-9, 1.0]), min_size=1, max_size=12))
+@settings(max_examples=settings.default.max_examples // 5)  # half a second each
 def test_intervals_lie_in_the_unit_interval_hold_the_mean_and_mirror(values: list[float]) -> None:
     numbers = np.array(values)
     made, mirrored = bounded_mean(numbers), bounded_mean(1 - numbers)
@@ -322,17 +320,16 @@ def test_intervals_lie_in_the_unit_interval_hold_the_mean_and_mirror(values: lis
 
 
 def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
-    """Errors that are mostly zero, of which Student's interval often knows nothing: 80 samples of 20 strings."""
+    """Errors that are mostly zero, of which Student's interval often knows nothing: 30 samples of 20 strings."""
     generator = np.random.default_rng(2)
     hits = 0
-    for _ in range(80):
+    for _ in range(30):
         values = np.where(generator.random(20) < 0.05, generator.choice([1 / 80, 1.0], 20), 0.0)
         made = bounded_mean(values)
         hits += made.low <= 0.05 * (1 / 80 + 1) / 2 <= made.high
-    assert hits / 80 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 80)
+    assert hits / 30 > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 30)
 
 
 @pytest.mark.parametrize(("level", "count"), [(0.05, 72), (0.01, 368), (0.1, 36)])
 def test_so_many_strings_are_needed(level: float, count: int) -> None:
-    assert strings_needed(level) == count
     assert bounded_mean(np.zeros(count)).high < level <= bounded_mean(np.zeros(count - 1)).high

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from constructions import hops as hop_constructions
+from constructions._hops_recipes import attended_hops
 from empirical.decoder import Decoder
 from empirical.hop_maps import MAP_COLUMNS, map_table
-from empirical.hop_probe import PREVIOUS, PROBE_COLUMNS, attended_hops, best_heads, mechanism, probe, probe_model
+from empirical.hop_probe import PREVIOUS, PROBE_COLUMNS, mechanism, probe, probe_model
 from theory.hop_strings import random_strings
 from theory.hops import HopTask, find, find_by_definition, layers_needed
 
@@ -88,7 +89,7 @@ def test_strings_without_a_defined_row_are_left_out() -> None:
     result = probe(stacked(one_hot(strings, 1)), strings, num_hops=3)
     assert result.num_strings.tolist() == [2, 2, 1, 1, 0]
     assert result.cosine[0, 0].tolist()[2] == 1.0 and np.isnan(result.cosine[0, 0, 4])
-    assert set(result.best_heads()["target"]) == {PREVIOUS, "find^0", "find^1", "find^2"}
+    assert set(result.table().dropna(subset="cosine")["target"]) == {PREVIOUS, "find^0", "find^1", "find^2"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
@@ -102,8 +103,8 @@ def test_the_table_and_the_best() -> None:
     result = probe(stacked(one_hot(STRINGS, 2), one_hot(STRINGS, None), one_hot(STRINGS, 1)), STRINGS, num_hops=2)
     table = result.table()
     assert tuple(table.columns) == PROBE_COLUMNS and len(table) == 3 * 4
-    best = best_heads(result).set_index("target")
-    assert best["head"].to_dict() | {"find^0": 0} == {PREVIOUS: 1, "find^0": 0, "find^1": 2, "find^2": 0}
+    perfect = table[table["cosine"] == 1.0].set_index("target")
+    assert perfect["head"].to_dict() == {PREVIOUS: 1, "find^1": 2, "find^2": 0}
     assert result.best_targets()["target"].tolist() == ["find^2", PREVIOUS, "find^1"]
     assert (table["layer"] == 1).all()
 
@@ -122,8 +123,6 @@ def test_heads_of_built_models_score_one_for_their_role(recipe: Any, num_hops: i
             assert result.decisiveness[role.layer - 1, role.head] == 1.0
             find_roles += role.role == "find"
     assert find_roles == built.num_layers - 1
-    attended = {role.layer: role.hops for role in built.roles_for(num_hops) if role.role == "find"}
-    assert list(attended.items()) == list(enumerate(attended_hops(num_hops, built.num_layers, recipe), start=1))[1:]
 
 
 @pytest.mark.parametrize("recipe", ["A", "B"])
@@ -132,11 +131,11 @@ def test_heads_of_built_models_score_one_for_their_role(recipe: Any, num_hops: i
 def test_what_recipes_attend_to_composes_to_hop_k(recipe: Any, num_hops: int, more: int) -> None:
     """Follow the pointers: A doubles (find^n, find^(n+1)), B's bit hops by what it attends to and then on."""
     layers = layers_needed(num_hops, recipe) + more
-    attended = attended_hops(num_hops, layers, recipe)
-    assert len(attended) == layers and attended[:2] == (None, 1)
+    attended = attended_hops(recipe, num_hops, layers)
+    assert list(attended) == list(range(3, layers + 1))
     reached = 0 if recipe == "A" or more else 1
-    for hops in attended[2:]:
-        assert hops is not None and hops - reached in (0, 1)
+    for hops in attended.values():
+        assert hops - reached in (0, 1)
         reached += hops
     assert reached == (num_hops - 1 if recipe == "A" else num_hops)
 
@@ -149,8 +148,8 @@ def test_plain_doubling_and_content_hop_are_told_apart() -> None:
     apart = random_strings(4, 60, 5, repeats=False, generator=np.random.default_rng(0))
 
     said = {
-        name: mechanism(probe(layers(*attended), apart, num_hops=9))["verdict"].tolist()
-        for name, attended in {"A": attended_hops(8, 5, "A"), "B": attended_hops(15, 5, "B"), "far": (None, 1, 3, 5)}.items()
+        name: mechanism(probe(layers(None, 1, *attended.values()), apart, num_hops=9))["verdict"].tolist()
+        for name, attended in {"A": attended_hops("A", 8, 5), "B": attended_hops("B", 15, 5), "far": {3: 3, 4: 5}}.items()
     }
     assert said["A"] == ["none"] + ["plain doubling"] * 4
     assert said["B"] == ["none", "plain doubling", "content hop", "content hop", "content hop"]
@@ -203,8 +202,6 @@ def test_maps_as_a_table() -> None:
     assert second["target_column"].tolist() == [-1, *(at or -1 for at in find(string, 1))]
     at = table[(table["target_column"] == table["column"])]
     assert (at["weight"] == 1).all() and len(at)
-    chosen = map_table(built.model, built.task, 2, string, kind="built", name="x", heads={2: [1, 0]})
-    assert chosen[["layer", "head"]].drop_duplicates().values.tolist() == [[2, 0], [2, 1]]
 
 
 MAPS = stacked(one_hot(STRINGS, 1))
@@ -220,9 +217,6 @@ MAPS = stacked(one_hot(STRINGS, 1))
         (lambda: probe(MAPS * np.nan, STRINGS, num_hops=1), "weights from nan"),
         (lambda: mechanism(probe(MAPS, STRINGS, num_hops=1), cut=0.0), "cut = 0.0"),
         (lambda: probe(MAPS, STRINGS, num_hops=1).columns("find^9", STRINGS), "target = 'find"),
-        (lambda: attended_hops(0, 5, "A"), "num_hops = 0"),
-        (lambda: attended_hops(5, 4, "A"), "num_layers = 4"),
-        (lambda: attended_hops(2, 3, "C"), "recipe = 'C'"),
     ],
 )
 def test_wrong_arguments_get_one_plain_line(call: Callable[[], object], says: str) -> None:
@@ -239,8 +233,5 @@ def test_what_has_no_maps_is_refused() -> None:
         probe(MAPS, STRINGS[:4], num_hops=1)
     with pytest.raises(ValueError, match="attention_maps of shape"):
         probe(MAPS[0], STRINGS, num_hops=1)
-    decoder = Decoder(TASK.num_tokens, 31, 16, 2, 2)
-    with pytest.raises(ValueError, match="heads = "):
-        map_table(decoder, TASK, 1, STRINGS[0], kind="trained", name="x", heads={3: [0]})
-    with pytest.raises(ValueError, match="heads = "):
-        map_table(decoder, TASK, 1, STRINGS[0], kind="trained", name="x", heads={})
+    with pytest.raises(ValueError, match="must have the method attention_maps"):
+        map_table(object(), TASK, 1, STRINGS[0], kind="trained", name="x")  # type: ignore[arg-type]

@@ -17,9 +17,10 @@ import sympy
 import torch
 from flint import arb
 from hypothesis import given, settings
+from scipy.stats import binomtest
 
 from headcount.claims import Claim, Effort, Kind, Outcome, Verdict, decide, ledger, records, verify
-from headcount.claims.sanford2024 import _built_checks, _hop_checks, _printed
+from headcount.claims.sanford2024 import _built_checks, _experiment_checks, _hop_checks, _printed
 from theory.hops import find_by_definition, hop
 from theory.strategies import hop_strings
 
@@ -43,8 +44,8 @@ RIGHT_FORMULAS: dict[str, Callable[..., object]] = {
     "head-score": lambda printed, cosine, norms: Fraction(cosine**2) / norms,
 }
 """What is true instead of refuted statements of equality."""
-WRONG_FORMULAS: dict[str, Callable[..., object]] = {"reach-stated-to-four": lambda num_layers: 2 ** (num_layers - 2)}
-"""Where one more is still within the interval."""
+WRONG_FORMULAS: dict[str, Callable[..., object]] = {"reach-stated-to-four": lambda num_layers: 2 ** (num_layers - 1)}
+"""The rival that must not pass too."""
 
 
 def _latest(string: tuple[int, ...], position: int) -> int:
@@ -146,7 +147,7 @@ def test_the_smallest_counterexamples(name: str, words: str) -> None:
     assert found.counterexample is not None and found.counterexample.description == words
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(hop_strings())
 def test_the_ledgers_own_definition_is_that_of_theory(symbols: np.ndarray) -> None:
     string = tuple(int(symbol) for symbol in symbols.reshape(-1, symbols.shape[-1])[0])
@@ -201,15 +202,20 @@ def test_every_order_of_the_gadgets_of_two_triangles_or_a_hexagon() -> None:
     two = [(0, 1), (1, 2), (2, 0), (3, 4), (4, 5), (5, 3)]
     one = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)]
     for place, order in enumerate(permutations(range(6))):
-        if place % 4 == 0:
+        if place % 8 == 0:
             for edges, same in ((one, False), (two, True)):
-                string = _printed.gadgets([edges[e] if (place >> 2) % 3 else edges[e][::-1] for e in order], place % 6)
+                string = _printed.gadgets([edges[e] if (place >> 3) % 3 else edges[e][::-1] for e in order], place % 6)
                 assert (_printed.last_hop(string, 6) == place % 6) is same
     assert len(_printed.gadgets(one, 0)) == 9 * 6 * 3 + 1
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("theorem-4-2-one-head", "repaired_one_head"), ("theorem-4-2-two-heads", "repaired_two_heads")]
+    ("name", "model"),
+    [
+        ("theorem-4-2-one-head", "repaired_one_head"),
+        ("theorem-4-2-two-heads", "repaired_two_heads"),
+        ("theorem-4-2-powers-of-two", "by_doubling"),
+    ],
 )
 def test_a_model_that_takes_over_too_late_turns_the_verdict(name: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(name).verdict is Verdict.PROVED
@@ -237,3 +243,74 @@ def test_one_wrong_symbol_of_a_built_model_turns_the_verdict(name: str, monkeypa
 
         monkeypatch.setattr(_built_checks, answers, spoilt)
     assert verify(CLAIMS[name], Effort.QUICK).verdict is Verdict.REFUTED
+
+
+@pytest.mark.parametrize("name", ["theorem-4-2-one-head", "theorem-4-2-two-heads", "recipe-a-built", "recipe-b-built"])
+def test_what_writes_over_says_that_it_needs_maps(name: str) -> None:
+    assert any("Definition 2.2 does not have" in assumption for assumption in CLAIMS[name].assumptions)
+
+
+@pytest.mark.parametrize("name", ["theorem-4-2-powers-of-two", "recipe-c-built"])
+def test_what_only_adds_assumes_no_maps(name: str) -> None:
+    assert not any("map" in assumption for assumption in CLAIMS[name].assumptions)
+
+
+@settings(max_examples=20)
+@given(hop_strings())
+def test_doubling_alone_is_right_for_powers_of_two_and_refuses_others(symbols: np.ndarray) -> None:
+    string = tuple(int(symbol) for symbol in symbols.reshape(-1, symbols.shape[-1])[0])
+    for power in range(6):
+        assert _printed.by_doubling(string, 2**power) == (tuple(hop(np.array(string), 2**power).tolist()), power + 2)
+    for k in (0, 3, 6):
+        with pytest.raises(ValueError, match="power of two"):
+            _printed.by_doubling(string, k)
+
+
+@pytest.mark.parametrize(("wrong", "strings"), [(0, 100), (1, 100), (29, 100), (0, 300), (13, 300), (300, 300)])
+def test_errors_of_whole_strings_have_clopper_and_pearsons_interval(wrong: int, strings: int) -> None:
+    exact = binomtest(wrong, strings).proportion_ci(0.95, "exact")
+    assert _experiment_checks.error_interval(wrong / strings, strings) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("error", "strings"), [(0.0004, 300), (0.0377, 300), (0.2163, 100), (0.7375, 100)])
+def test_errors_between_lie_between(error: float, strings: int) -> None:
+    fewer, more = int(error * strings) / strings, (int(error * strings) + 1) / strings
+    below, here, above = (_experiment_checks.error_interval(each, strings) for each in (fewer, error, more))
+    assert below[0] <= here[0] < error < here[1] and below[1] < here[1] < above[1] and here[0] < above[0]
+
+
+def test_a_reach_has_the_confidence_of_one_error() -> None:
+    # Its upper end rests on intervals above a level having only such after them.
+    for dropout, level in ((True, 0.05), (False, 0.05), (False, 0.02)):
+        assert _experiment_checks.error_interval(_experiment_checks.FAR_ABOVE, 100)[0] > level
+        curves = _experiment_checks.with_intervals(_experiment_checks.curves(dropout=dropout))
+        for _, rows in curves.groupby("num_layers"):
+            above = (rows.sort_values("num_hops")["error_low"] >= level).tolist()
+            assert above == sorted(above)
+
+
+@pytest.mark.parametrize("name", ["reach-by-look-ups-least", "reach-stated-most", "reach-stated-to-four"])
+def test_verdicts_on_reach_rest_on_ends_that_come_from_the_data(name: str) -> None:
+    claim = CLAIMS[name]
+    assert _experiment_checks.error_interval(0.0, 300)[1] < _experiment_checks.DECIDED
+    for piece in outcome(name).evidence:
+        assert piece.interval is not None and piece.interval.low > 0 and piece.interval.high < piece.num_cases
+        # The whole interval is on the claim's side, so that the claim is borne out and not just not contradicted.
+        assert claim.kind is not Kind.LOWER or piece.interval.low >= piece.interval.predicted
+        assert claim.kind is not Kind.UPPER or piece.interval.high <= piece.interval.predicted
+
+
+def test_at_one_percent_lower_ends_would_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_experiment_checks, "DECIDED", 0.01)
+    lows = [piece.interval.low for piece in verify(CLAIMS["reach-stated-most"], Effort.QUICK).evidence if piece.interval]
+    assert lows == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(0.02, Verdict.REFUTED), (0.05, Verdict.MEASURED)])
+def test_two_percent_tells_the_stated_reach_from_one_more_and_five_does_not(
+    level: float, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_experiment_checks, "DECIDED", level)
+    claim = CLAIMS["reach-stated-to-four"]
+    assert verify(claim, Effort.QUICK).verdict is Verdict.MEASURED
+    assert verify(replace(claim, formula=lambda num_layers: 2 ** (num_layers - 1)), Effort.QUICK).verdict is verdict

@@ -18,6 +18,8 @@ from constructions.hops import build
 from empirical.hop_errors import hop_table
 from empirical.hop_thresholds import thresholds
 from empirical.hop_training import TIERS, TrainedHops
+from empirical.published_hops import DROPOUT_OFF, DROPOUT_ON
+from headcount.figures import style
 from headcount.figures.hops import (
     draw_errors,
     draw_maps,
@@ -32,6 +34,7 @@ from headcount.figures.hops import maps as maps_of_models
 from headcount.figures.style import COLUMN_WIDTH, PAGE_WIDTH
 
 OWN = {"seq_len": 48, "vocab_size": 4, "num_heads": 4, "embed_dim": 64}
+READINGS = {"on": DROPOUT_ON, "off": DROPOUT_OFF}
 PAPER = {"seq_len": 98, "vocab_size": 4, "num_heads": 4, "embed_dim": 128, "tier": "paper", "num_strings": 300}
 
 
@@ -49,8 +52,8 @@ def kept() -> pd.DataFrame:
                      "num_strings": 200, "error": error, "error_low": 0.8 * error, "error_high": error + 0.018, **OWN})
     for depth, k, reading in itertools.product((2, 3, 4, 5), range(1, 17), ("on", "off")):
         error = min(1.0, errors(depth, k) + (0.004 if reading == "on" else 0.0))
-        rows.append({"kind": "published", "name": f"authors, dropout {reading}", "num_layers": depth, "num_hops": k,
-                     "error": error, "source": f"dropout {reading}", **PAPER})
+        rows.append({"kind": "published", "name": READINGS[reading], "num_layers": depth, "num_hops": k,
+                     "error": error, **PAPER})
     for recipe, k in itertools.product("AB", range(1, 5)):
         rows.append({"kind": "built", "name": f"recipe {recipe}", "recipe": recipe, "num_layers": 4, "num_hops": k, "error": 0.0,
                      "error_low": 0.0, "error_high": 0.036, "num_strings": 100, "num_heads": 2, "seq_len": 48, "vocab_size": 4})
@@ -131,7 +134,7 @@ def test_error_curves_and_bands_are_the_tables() -> None:
         corners = {(float(x), float(y)) for x, y in bands[f"{gid} interval"].get_paths()[0].vertices}
         assert {(k, 100 * (errors(depth, k) + 0.018)) for k in range(1, 9)} <= corners
     for depth, reading in itertools.product((2, 3, 4, 5), ("on", "off")):
-        line = drawn[f"published: 4 heads, authors, dropout {reading}, L = {depth}, seed <NA>"]
+        line = drawn[f"published: 4 heads, {READINGS[reading]}, L = {depth}, seed <NA>"]
         assert len(data(line)) == 16 and line.get_fillstyle() == ("none" if reading == "on" else "full")
     for recipe in "AB":
         assert data(drawn[f"built: recipe {recipe}"]) == [(k, 0.0) for k in range(1, 5)]
@@ -177,7 +180,7 @@ def test_thresholds_bars_and_laws_are_the_tables() -> None:
         assert data(drawn[f"law 2^(L-1)-1: {level}"]) == [(2, 1), (3, 3), (4, 7), (5, 15)]
         for kind, start in (("trained", "trained, quick tier"), ("published", "published, dropout off")):
             (line,) = [one for gid, one in drawn.items() if gid.startswith(start) and gid.endswith(f": {level}")]
-            rows = found[(found["kind"] == kind) & (found["level"] == level) & ~found["name"].str.contains("dropout on")]
+            rows = found[(found["kind"] == kind) & (found["level"] == level) & (found["name"] != DROPOUT_ON)]
             assert [y for _, y in data(line)] == rows["threshold"].tolist()
             assert np.abs(np.asarray(line.get_xdata(), dtype=float) - rows["num_layers"].to_numpy(dtype=float)).max() < 0.4
     bars = [one for one in made.axes[1].collections if str(one.get_gid()).startswith("trained")]
@@ -252,13 +255,17 @@ def test_nothing_is_cut_off_or_covered(name: str) -> None:
 def write(name: str, folder: Path) -> list[bytes]:
     folder.mkdir()
     png, pdf = folder / "x.png", folder / "x.pdf"
-    {"errors": lambda: draw_errors(table(), png, pdf), "thresholds": lambda: draw_thresholds(reached(), png, pdf),
-     "maps": lambda: draw_maps(maps("built"), maps("trained"), png, pdf), "slots": lambda: draw_slots(slots(), png, pdf)}[name]()
+    own, small = table()[lambda rows: rows["seq_len"] == 48], {"layers": 1, "size": 5}
+    {"errors": lambda: draw_errors(own, png, pdf),
+     "thresholds": lambda: draw_thresholds(thresholds(own, levels=(0.05,)), png, pdf),
+     "maps": lambda: draw_maps(maps("built", **small), maps("trained", **small), png, pdf),
+     "slots": lambda: draw_slots(slots(), png, pdf)}[name]()
     return [png.read_bytes(), pdf.read_bytes()]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_same_table_same_bytes(name: str, tmp_path: Path) -> None:
+def test_same_table_same_bytes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(style.STYLE, "savefig.dpi", 60)
     first, second = write(name, tmp_path / "1"), write(name, tmp_path / "2")
     assert first == second and first[0].startswith(b"\x89PNG") and first[1].startswith(b"%PDF")
 
@@ -273,7 +280,9 @@ def test_same_table_same_bytes(name: str, tmp_path: Path) -> None:
         (lambda: errors_figure(table().assign(num_layers=None)), "without num_layers"),
         (lambda: errors_figure(pd.concat([table(), table()])), "two rows"),
         (lambda: errors_figure(table()[lambda rows: rows["kind"] == "bound"]), "no models"),
+        (lambda: errors_figure(table().replace({"name": {DROPOUT_ON: "someone's"}})), "published row has name = "),
         (lambda: thresholds_figure(table()), "lacks the columns level"),
+        (lambda: thresholds_figure(reached().replace({"name": {DROPOUT_ON: "someone's"}})), "published row has name = "),
         (lambda: thresholds_figure(reached()[:0]), "no rows"),
         (lambda: thresholds_figure(pd.concat([reached(), reached()])), "two rows"),
         (lambda: maps_figure(maps("trained"), maps("trained")), "built has rows of kind trained"),
@@ -296,7 +305,8 @@ def test_a_wrong_table_is_refused_in_one_plain_line(call: Callable[[], object], 
     assert "\n" not in str(caught.value)
 
 
-def test_maps_of_a_built_and_a_trained_model(tmp_path: Path) -> None:
+def test_maps_of_a_built_and_a_trained_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(style.STYLE, "savefig.dpi", 60)
     run = TIERS["smoke"][0]
     trained = TrainedHops(run, run.model().eval(), finished=False, steps_done=0, failure="", seconds=0.0, curve=())
     task = run.task

@@ -13,8 +13,8 @@ from theory._hop_draws import repaired, string_of_family
 from theory.hops import find as find_positions
 from theory.strategies import HOP_FAMILIES, hop_strings
 
-first_found = settings(max_examples=2000, database=None, phases=[Phase.generate], deadline=None)
-shrunk = settings(max_examples=300, database=None, deadline=None, derandomize=True)
+first_found = settings(max_examples=2000, database=None, phases=[Phase.generate], derandomize=True)
+shrunk = settings(max_examples=300, database=None, phases=[Phase.generate, Phase.shrink], derandomize=True)
 
 
 @given(data=st.data(), low=st.integers(1, 6), more=st.integers(0, 3), shortest=st.integers(1, 10), spare=st.integers(0, 5))
@@ -27,7 +27,7 @@ def test_sizes_are_kept(data: st.DataObject, low: int, more: int, shortest: int,
 
 @pytest.mark.parametrize("family", [None, *HOP_FAMILIES])
 def test_no_repeats_means_none(family: str | None) -> None:
-    @settings(max_examples=40, database=None, deadline=None)
+    @settings(max_examples=20, database=None)
     @given(hop_strings(repeats=False, family=family))
     def check(symbols: np.ndarray) -> None:
         assert (symbols[1:] != symbols[:-1]).all()
@@ -96,7 +96,7 @@ def test_every_family_is_drawn() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theory.strategies, "string_of_family", spy)
 
-        @settings(max_examples=150, database=None, deadline=None, derandomize=True)
+        @settings(max_examples=150, database=None, derandomize=True)
         @given(hop_strings())
         def draw(symbols: np.ndarray) -> None:
             pass

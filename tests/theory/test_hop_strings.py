@@ -203,6 +203,9 @@ def test_each_hop_jumps_one_block_and_follows_the_matchings(num_hops: int, width
     drawn = pointer_chasing(num_hops, width, 40, generator=seeded(width))
     assert drawn.symbols.shape == (40, 2 * width * num_hops + 1)
     assert (np.sort(drawn.matchings, axis=2) == np.arange(width)).all()
+    chased = drawn.chased()
+    positions = [find(drawn.symbols, layer + 1)[:, -1] for layer in range(num_hops)]
+    answers = [hop(drawn.symbols, layer + 1)[:, -1] for layer in range(num_hops)]
     for row in range(40):
         vertex = int(drawn.queries[row])
         assert drawn.symbols[row, -1] == vertex
@@ -211,9 +214,8 @@ def test_each_hop_jumps_one_block_and_follows_the_matchings(num_hops: int, width
             symbol = vertex if layer % 2 else width + vertex
             if layer == num_hops - 1:
                 symbol = 2 * width + (2 * vertex >= width)
-            position = find(drawn.symbols[row], layer + 1)[-1]
-            assert hop(drawn.symbols[row], layer + 1)[-1] == drawn.chased()[row, layer] == symbol
-            assert (position - 1) // (2 * width) == num_hops - 1 - layer
+            assert answers[layer][row] == chased[row, layer] == symbol
+            assert (positions[layer][row] - 1) // (2 * width) == num_hops - 1 - layer
     assert drawn.task.tokens(drawn.symbols, num_hops).max() < drawn.task.num_tokens
     if width > 1:
         assert (drawn.symbols[:, 1:] != drawn.symbols[:, :-1]).all()

@@ -13,7 +13,6 @@ from theory.parallel import (
     RoundLimitError,
     Words,
     connectivity_cost,
-    connectivity_depth_bound,
     converse_cost,
     converse_layout,
     execute,
@@ -91,12 +90,42 @@ def test_what_is_read_counts_as_received() -> None:
         execute(Scripted(reads, pull=True), [0, 1, 2, 3], model(3))
 
 
+def test_requests_are_words_that_the_source_receives() -> None:
+    """Four machines ask machine 0 and it shows nothing: still four words come in."""
+    asks: dict[int, Outbox] = {machine: Pull((), (0,)) for machine in range(4)}
+    with pytest.raises(RoundLimitError, match="machine 0 receives 4 words in round 1: at most 3") as raised:
+        execute(Scripted(asks, pull=True), [0, 1, 2, 3], model(3))
+    assert raised.value.words == 4
+    (report,) = execute(Scripted(asks, pull=True), [0, 1, 2, 3], model(4)).rounds
+    assert (report.most_sent, report.most_received, report.most_kept_and_received) == (1, 4, 5)
+
+
+def test_requests_and_answers_are_two_exchanges_and_the_larger_one_is_reported() -> None:
+    shows_one: dict[int, Outbox] = {machine: Pull((machine,), (0,)) for machine in range(4)}
+    (report,) = execute(Scripted(shows_one, pull=True), [0, 1, 2, 3], model(4)).rounds
+    assert (report.most_sent, report.most_received) == (4, 4)  # one word to each of four; one request of each
+    reads_two: dict[int, Outbox] = {0: Pull((), (1, 2)), 1: Pull((1, 1, 1)), 2: Pull((2, 2))}
+    (report,) = execute(Scripted(reads_two, pull=True), [0, 1, 2, 3], model(5)).rounds
+    assert (report.most_sent, report.most_received) == (3, 5)  # requests and answers do not add up
+
+
+def test_unlimited_readers_are_counted_and_not_refused() -> None:
+    asks: dict[int, Outbox] = {machine: Pull((), (0,)) for machine in range(4)}
+    (report,) = execute(Scripted(asks, pull=True), [0, 1, 2, 3], model(1, unlimited_readers=True)).rounds
+    assert (report.most_received, report.most_sent, report.most_readers) == (4, 1, 4)
+    greedy: dict[int, Outbox] = {0: Pull((), (1, 2)), 1: Pull((1,)), 2: Pull((2,))}  # readers themselves stay limited
+    with pytest.raises(RoundLimitError, match="machine 0 sends 2 words"):
+        execute(Scripted(greedy, pull=True), [0, 1, 2, 3], model(1, unlimited_readers=True))
+
+
 @pytest.mark.parametrize(
     ("outboxes", "pull", "message"),
     [
         ({0: ((1, (1,)), (1, (2,)))}, False, "at most one message per destination"),
         ({0: ((1, ()),)}, False, "none without words"),
         ({0: ((4, (1,)),)}, False, "names machine 4 of 4"),
+        ({0: ((-1, (1,)),)}, False, "names machine -1 of 4"),
+        ({0: Pull((), (-1,))}, True, "names machine -1 of 4"),
         ({0: Pull()}, False, "says otherwise of its kind"),
         ({0: ((1, (1,)),)}, True, "says otherwise of its kind"),
         ({0: ((1, (math.nan,)),)}, False, "a word is"),
@@ -237,9 +266,6 @@ def test_costs_say_what_is_open() -> None:
     back = converse_cost(3, 100, 0.1, 0.35)
     assert back["num_rounds"].value == pytest.approx(12, rel=1e-12) and all(each.up_to_constant for each in back.values())
     assert connectivity_cost(64, 0.5, 16)["num_layers"].value == 4
-    below = connectivity_depth_bound(64, 0.5, 16)
-    assert all(each.conditional and each.up_to_constant for each in below.values())
-    assert not any(each.conditional for each in (*cost.values(), *back.values(), *connectivity_cost(64, 0.5, 16).values()))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +276,6 @@ def test_costs_say_what_is_open() -> None:
         lambda: simulation_cost(16, 0.1, 0.2, 0),
         lambda: converse_cost(1, 16, 0.5, 0.5),
         lambda: connectivity_cost(16, 1.0, 3),
-        lambda: connectivity_depth_bound(100, 0.5, 9),
         lambda: hashing_slots_for(16, 1, 0.0),
     ],
 )

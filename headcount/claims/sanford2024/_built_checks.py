@@ -56,7 +56,7 @@ def _models(inquiry: Inquiry, recipe: str, settings: Settings, answers: Answers)
     most, length, longest = inquiry.pick(5, 8, 10), inquiry.pick(40, 64, 256), inquiry.pick(9, 33, 65)
     plans = [
         *((vocab, size, range(1, most + 1), list(strings(vocab, size))) for vocab, size in small.items()),
-        (4, length, range(1, longest + 1, inquiry.pick(2, 2, 1)), long_strings(inquiry, length)),
+        (4, length, range(1, longest + 1, inquiry.pick(4, 2, 1)), long_strings(inquiry, length)),
     ]
     for (vocab, size, all_hops, tried), (encoding, name) in ((plan, setting) for plan in plans for setting in settings):
         for num_hops in all_hops:

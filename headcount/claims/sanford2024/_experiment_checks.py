@@ -1,14 +1,21 @@
 """How the claims about the published experiments are checked: on the authors' table, and on their checkpoints evaluated anew.
 
 Reach at depth L is the largest K with an error below a level for all k up to K. The published errors have no intervals. Here each
-is given two standard errors, these as large as if every string were wholly right or wholly wrong: sqrt(e (1 - e) / n) for an
-error e on n strings. The ends of reach are those where every error lies at its upper, or its lower, end.
+is given that of `empirical.hop_errors`, for strings as unlike as an error e on n of them allows: n e of them wholly wrong, one
+partly for what is over, all others wholly right. Without the one it is Clopper and Pearson's interval. The ends of reach are
+those where every error lies at its upper, or its lower, end.
+
+The lower end of reach is too large only if one error's interval fails, that of the first k beyond the true reach; the upper end
+too small only if that of the true reach itself fails, where true errors do not fall as k grows and intervals above the level have
+none after them that is not. So a reach has the confidence of one error. An error of 0 on 100 strings ends at 3.6%, on 300 at
+1.2%: at a level below that every lower end of reach is 0, whatever the model, and nothing can be said that depends on it.
 """
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from itertools import product
-from math import log2, sqrt
+from math import log, log2, sqrt
 from typing import TYPE_CHECKING
 
 from headcount.claims.checks import enumerated
@@ -18,27 +25,53 @@ from headcount.claims.sanford2024._printed import last_matches
 if TYPE_CHECKING:
     import pandas as pd
 
-STANDARD_ERRORS = 2.0
+CONFIDENCE = 0.95
 LEVEL = 0.05
-SAMPLING = "errors with two standard errors, as if every string were wholly right or wholly wrong"
+DECIDED = 0.02
+"""A level that errors on 300 strings can be told to be below, so that both ends of reach come from the data."""
+FAR_ABOVE = 0.12
+"""Errors whose intervals on 100 strings and more lie above all levels here."""
+SAMPLING = "errors with Clopper and Pearson's interval, as if every string but one were wholly right or wholly wrong"
 
 
-def _curves(*, dropout: bool, num_heads: int = 4) -> "pd.DataFrame":
-    """Published errors by k and depth, for models trained on new strings in every step, with intervals."""
+@cache
+def error_interval(error: float, num_strings: int) -> tuple[float, float]:
+    """Ends of the interval of an error on so many strings, as unlike as can be: see the module."""
+    import numpy as np
+
+    from empirical._hop_interval import bounded_mean
+
+    wrong = round(error * num_strings, 9)  # 0.29 * 100 is 29
+    shares = np.clip(wrong - np.arange(num_strings), 0.0, 1.0)
+    found = bounded_mean(shares, CONFIDENCE)
+    return found.low, found.high
+
+
+def with_intervals(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table of errors with the ends of their intervals; wider ones beyond `FAR_ABOVE`, where no reach depends on them."""
+    pairs = zip(table["error"].astype(float), table["num_strings"].astype(int), strict=True)
+    ends = [
+        error_interval(error, count) if error < FAR_ABOVE else (error_interval(FAR_ABOVE, count)[0], 1.0)
+        for error, count in pairs
+    ]
+    return table.assign(error_low=[low for low, _ in ends], error_high=[high for _, high in ends])
+
+
+@cache
+def curves(*, dropout: bool, num_heads: int = 4) -> "pd.DataFrame":
+    """Published errors by k and depth, for models trained on new strings in every step."""
     from empirical.published_hops import DROPOUT_OFF, DROPOUT_ON, read_published_hops
 
     table = read_published_hops()
     table = table[(table["name"] == (DROPOUT_ON if dropout else DROPOUT_OFF)) & table["train_samples"].isna()]
-    table = table[(table["num_heads"] == num_heads) & (table["num_hops"] > 0)]
-    half = STANDARD_ERRORS * (table["error"] * (1 - table["error"]) / table["num_strings"]) ** 0.5
-    return table.assign(error_low=(table["error"] - half).clip(0, 1), error_high=(table["error"] + half).clip(0, 1))
+    return table[(table["num_heads"] == num_heads) & (table["num_hops"] > 0)]
 
 
-def _reached(*, dropout: bool, level: float, num_heads: int = 4) -> "pd.DataFrame":
+def _reached(*, dropout: bool, level: float) -> "pd.DataFrame":
     """One row per depth with the reach at a level and its ends."""
     from empirical.hop_thresholds import thresholds
 
-    return thresholds(_curves(dropout=dropout, num_heads=num_heads), (level,)).sort_values("num_layers")
+    return thresholds(with_intervals(curves(dropout=dropout)), (level,)).sort_values("num_layers")
 
 
 def _reaches(inquiry: Inquiry, *, dropout: bool, level: float, deepest: int = 6) -> list[Evidence]:
@@ -52,7 +85,7 @@ def _reaches(inquiry: Inquiry, *, dropout: bool, level: float, deepest: int = 6)
         # Where the errors may be small at every k of the table, the reach is known to that k alone.
         seen = min(claimed, int(row["measured_hops"])) if row["high_censored"] else claimed
         what = f"L = {depth}, {said}: largest k with errors below {level:.0%} up to it"
-        interval = Interval(what, float(middle), float(low), float(high), float(seen))
+        interval = Interval(what, float(middle), float(low), float(high), float(seen), CONFIDENCE)
         measured = int(row["measured_hops"])
         found.append(Evidence(Method.MEASUREMENT, f"one model; {SAMPLING}", num_cases=measured, interval=interval))
     return found
@@ -67,15 +100,15 @@ def dropout_off(inquiry: Inquiry) -> list[Evidence]:
 
 
 def dropout_off_to_four(inquiry: Inquiry) -> list[Evidence]:
-    return _reaches(inquiry, dropout=False, level=LEVEL, deepest=4)
+    return _reaches(inquiry, dropout=False, level=DECIDED, deepest=4)
 
 
-def dropout_off_at_one_percent(inquiry: Inquiry) -> list[Evidence]:
-    return _reaches(inquiry, dropout=False, level=0.01)
+def dropout_off_decided(inquiry: Inquiry) -> list[Evidence]:
+    return _reaches(inquiry, dropout=False, level=DECIDED)
 
 
 def dropout_off_both(inquiry: Inquiry) -> list[Evidence]:
-    return [*_reaches(inquiry, dropout=False, level=LEVEL), *_reaches(inquiry, dropout=False, level=0.01)]
+    return [*_reaches(inquiry, dropout=False, level=LEVEL), *_reaches(inquiry, dropout=False, level=DECIDED)]
 
 
 def _doubling(inquiry: Inquiry, *, dropout: bool) -> Evidence:
@@ -102,19 +135,19 @@ def doubling_dropout_off(inquiry: Inquiry) -> Evidence:
 
 
 def dropout_difference(inquiry: Inquiry) -> list[Evidence]:
-    pairs = _curves(dropout=True).merge(_curves(dropout=False), on=["num_layers", "num_hops"], suffixes=("_on", "_off"))
+    pairs = curves(dropout=True).merge(curves(dropout=False), on=["num_layers", "num_hops"], suffixes=("_on", "_off"))
     found = []
     for depth in sorted({int(each) for each in pairs["num_layers"]}):
         rows = pairs[pairs["num_layers"] == depth]
         difference = float((rows["error_on"] - rows["error_off"]).mean())
-        variance = sum(
-            float((rows[f"error_{which}"] * (1 - rows[f"error_{which}"]) / rows[f"num_strings_{which}"]).sum())
-            for which in ("on", "off")
-        )
-        half = STANDARD_ERRORS * sqrt(variance) / len(rows)
+        # Hoeffding's inequality: each string's share of wrong symbols, in [0, 1], counts 1 / (number of k x strings per k).
+        ranges = sum(float((1 / rows[f"num_strings_{which}"]).sum()) for which in ("on", "off")) / len(rows) ** 2
+        half = sqrt(log(2 / (1 - CONFIDENCE)) * ranges / 2)
         what = f"L = {depth}, mean over k = 1..{len(rows)} of the published error less that with dropout off"
-        interval = Interval(what, difference, difference - half, difference + half, float(inquiry.formula(depth)))
-        found.append(Evidence(Method.MEASUREMENT, f"one model; {SAMPLING}", num_cases=len(rows), interval=interval))
+        predicted = float(inquiry.formula(depth))
+        interval = Interval(what, difference, difference - half, difference + half, predicted, CONFIDENCE)
+        said = "one model; Hoeffding's interval, strings drawn anew for each k"
+        found.append(Evidence(Method.MEASUREMENT, said, num_cases=len(rows), interval=interval))
     return found
 
 
@@ -122,7 +155,9 @@ LEVELS = (0.02, 0.05, 0.1)
 
 
 def _reach_by_depth(num_heads: int, level: float) -> dict[int, int]:
-    rows = _reached(dropout=True, level=level, num_heads=num_heads)
+    from empirical.hop_thresholds import thresholds
+
+    rows = thresholds(curves(dropout=True, num_heads=num_heads), (level,)).sort_values("num_layers")
     return {int(depth): int(hops) for depth, hops in zip(rows["num_layers"], rows["threshold"], strict=True)}
 
 

@@ -1,7 +1,7 @@
 """How the claims about hop_k and Theorem 4.2 are checked: exhaustively on small strings, by hardmax in whole numbers."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from headcount.claims.checks import enumerated
@@ -9,6 +9,7 @@ from headcount.claims.claim import Case, Evidence, Inquiry, Method
 from headcount.claims.sanford2024._printed import (
     Model,
     String,
+    by_doubling,
     find,
     gadgets,
     hop,
@@ -162,20 +163,23 @@ def least_depth(inquiry: Inquiry) -> Evidence:
     )
 
 
-def _layers(inquiry: Inquiry, model: Model) -> Iterator[Case]:
-    longest, most = inquiry.pick(24, 40, 80), inquiry.pick(17, 33, 65)
+def _layers(inquiry: Inquiry, model: Model, all_hops: Sequence[int]) -> Iterator[Case]:
+    longest = inquiry.pick(24, 40, 80)
     small = [string for _, string in all_strings(inquiry)]
-    for hops in range(1, most + 1):
+    for hops in all_hops:
         tried = (small if hops <= inquiry.pick(5, 9, 12) else []) + long_strings(inquiry, longest)
         layers, where = layers_if_right(model, hops, tried)
         words = f"k = {hops}, {len(tried):,} strings{where}: layers of the model that errs nowhere"
         yield Case(words, layers, inquiry.formula(hops))
 
 
-def _exact(inquiry: Inquiry, model: Model, argument: str) -> Evidence:
-    covered = f"{_said(inquiry)}, k 1..{inquiry.pick(5, 9, 12)}"
-    ranges = f"{covered}; an alternation and 3 random strings, N = {inquiry.pick(24, 40, 80)}, k 1..{inquiry.pick(17, 33, 65)}"
-    return enumerated(inquiry, _layers(inquiry, model), Method.EXACT, ranges, argument=argument)
+def _exact(inquiry: Inquiry, model: Model, argument: str, *, only_powers: bool = False) -> Evidence:
+    most = inquiry.pick(17, 33, 65)
+    all_hops = [2**power for power in range(most.bit_length())] if only_powers else list(range(1, most + 1))
+    powers = ", powers of two" * only_powers
+    covered = f"{_said(inquiry)}, k 1..{inquiry.pick(5, 9, 12)}{powers}"
+    ranges = f"{covered}; an alternation and 3 random strings, N = {inquiry.pick(24, 40, 80)}, k 1..{most}{powers}"
+    return enumerated(inquiry, _layers(inquiry, model, all_hops), Method.EXACT, ranges, argument=argument)
 
 
 _HEADS = (
@@ -190,6 +194,17 @@ def one_head(inquiry: Inquiry) -> Evidence:
         f"{_HEADS}; looking up find^n or find^(n+1) and copying its pair makes (find^n, find^(n+1)) to the pair of 2n + digit, "
         f"so that "
         "the digits of k - 1 lead from n = 0 to n = k - 1, one layer per digit, ceil(log2 k) of them",
+    )
+
+
+def doubling(inquiry: Inquiry) -> Evidence:
+    return _exact(
+        inquiry, by_doubling,
+        f"{_HEADS}; every number that scores and values need is held in the stream and added by linear maps: layer 1 adds the "
+        "symbol before and its square, layer 2 the place p of the latest match and the symbol y there, and each layer after it "
+        "attends to p = find^n and adds what p and y are there less the place and the symbol there, which are the old p and y: "
+        "so they become find^(2n) and its symbol",
+        only_powers=True,
     )
 
 

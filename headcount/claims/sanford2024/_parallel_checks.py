@@ -84,7 +84,7 @@ def layers(inquiry: Inquiry) -> Evidence:
     from theory.parallel import execute
     from theory.protocols import OneWordEach
 
-    sizes, inputs = ((4, 8), (4, 8, 16), (4, 8, 16, 32, 64))[inquiry.effort.rank], inquiry.pick(3, 10, 30)
+    sizes, inputs = ((4, 8), (4, 8, 16), (4, 8, 16, 32, 64))[inquiry.effort.rank], inquiry.pick(2, 10, 30)
 
     def cases() -> Iterator[Case]:
         chance = random.Random(inquiry.seed)

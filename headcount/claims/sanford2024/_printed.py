@@ -172,6 +172,26 @@ def repaired_two_heads(string: String, num_hops: int) -> tuple[String, int]:
     return _symbols(string, [place for place, _, _ in state]), layers
 
 
+def by_doubling(string: String, num_hops: int) -> tuple[String, int]:
+    """One head and layers that only add, k a power of two: outputs, and layers used.
+
+    A position holds its own place i and symbol x, its pointer p and the symbol y there, and every layer after the second adds p
+    less i and y less x of the position attended to, which is p itself.
+    """
+    if num_hops < 1 or num_hops & (num_hops - 1):
+        raise ValueError(f"num_hops = {num_hops}: a power of two is legal")
+    coded, pointer, layers = [0, *(symbol + 1 for symbol in string)], last_matches(string), 2
+    answer = [coded[place] for place in pointer]
+    for _ in range(num_hops.bit_length() - 1):
+        target = [look_up(position, pointer[position]) for position in range(len(pointer))]
+        pointer, answer, layers = (
+            [place + pointer[t] - t for place, t in zip(pointer, target, strict=True)],
+            [symbol + answer[t] - coded[t] for symbol, t in zip(answer, target, strict=True)],
+            layers + 1,
+        )
+    return tuple(symbol - 1 if symbol else MISSING for symbol in answer[1:]), layers
+
+
 def hops_by_look_ups(num_layers: int) -> frozenset[int]:
     """All k that find^k is reached for by one look-up of a held pointer per layer after the second, tried exhaustively.
 

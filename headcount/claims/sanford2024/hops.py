@@ -5,6 +5,8 @@ from headcount.claims.sanford2024 import _built_checks as built
 from headcount.claims.sanford2024 import _hop_checks as checks
 from theory.hops import layers_needed, layers_stated, num_undefined
 
+MAPS = "each layer is followed by a map of each position by itself, which Definition 2.2 does not have"
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         name="sanford2024/definition-4-1-example",
@@ -49,10 +51,11 @@ CLAIMS: tuple[Claim, ...] = (
         r"$L = \lfloor \log_2 k \rfloor + 2$ that computes $\mathrm{hop}_k$ on all of $\Sigma^N$.",
         formula=layers_stated,
         check=None,
-        note="Neither proved nor refuted here, but for powers of two, where theorem-4-2-one-head has this depth. The printed "
-        "proof fails (theorem-4-2-recurrence), one head that looks up pointers needs ceil(log2 k) + 2 layers "
-        "(theorem-4-2-look-ups), and the stated depth is reached with two heads in the first two layers (theorem-4-2-two-heads). "
-        "That no other single head reaches it would be a statement on all transformers of the size, which nothing here decides.",
+        note="Neither proved nor refuted here, but for powers of two, where doubling alone has this depth with nothing but one "
+        "head's sums (theorem-4-2-powers-of-two, by hardmax). The printed proof fails (theorem-4-2-recurrence), one head that "
+        "looks up pointers needs ceil(log2 k) + 2 layers (theorem-4-2-look-ups), and the stated depth is reached with two heads "
+        "in the first two layers and maps behind the layers (theorem-4-2-two-heads). That no other single head reaches it would "
+        "be a statement on all transformers of the size, which nothing here decides.",
         code=("theory.hops.layers_stated",),
     ),
     Claim(
@@ -109,10 +112,28 @@ CLAIMS: tuple[Claim, ...] = (
         statement=r"Carrying the pair $(\mathrm{find}^n, \mathrm{find}^{n+1})$ and following the digits of $k - 1$, largest "
         r"first, one head per layer with $O(1)$ numbers per position computes $\mathrm{hop}_k$ in $\lceil \log_2 k \rceil + 2$ "
         r"layers.",
+        assumptions=(MAPS, "the map writes the pair that was looked up over the old one"),
         formula=lambda num_hops: layers_needed(num_hops, "A"),
         check=checks.one_head,
         repairs="sanford2024/theorem-4-2-recurrence",
         code=("constructions.hops.build", "theory.hops.layers_needed"),
+        note="Layers that only add can write over what the position attended to knows: find^n, where that is looked up. For a "
+        "digit 1 find^(n+1) is, where nothing tells find^n of the position that asks. sanford2024/recipe-c-built takes a second "
+        "head instead.",
+    ),
+    Claim(
+        name="sanford2024/theorem-4-2-powers-of-two",
+        number="Theorem 4.2, powers of two",
+        title="Powers of two by doubling alone, by hardmax",
+        kind=Kind.TIGHT,
+        statement=r"For $k$ a power of two one head per layer, linear maps and residual additions alone, and $m = 10$ numbers "
+        r"per position compute $\mathrm{hop}_k$ in the $\log_2 k + 2$ layers that the theorem states.",
+        assumptions=("k is a power of two",),
+        formula=layers_stated,
+        check=checks.doubling,
+        code=("theory.hops.layers_stated",),
+        note="The numbers are 1, i, i^2, a mark of the start, the symbol, its square, the symbol before, its square, the pointer "
+        "and the symbol there: a literal instance of Definition 2.2, with hardmax for softmax.",
     ),
     Claim(
         name="sanford2024/theorem-4-2-two-heads",
@@ -121,6 +142,7 @@ CLAIMS: tuple[Claim, ...] = (
         kind=Kind.TIGHT,
         statement=r"With a second head in layers 1 and 2, which counts equal symbols, $\mathrm{hop}_k$ is computed for every "
         r"$k \ge 1$ in the $\lfloor \log_2 k \rfloor + 2$ layers that the theorem states.",
+        assumptions=(MAPS, "the maps also make ranks of their reciprocals and squares of ranks, and write over"),
         formula=layers_stated,
         check=checks.two_heads,
         repairs="sanford2024/theorem-4-2-depth",
@@ -133,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
         kind=Kind.TIGHT,
         statement=r"The transformer built with $H = 1$ and $\lceil \log_2 k \rceil + 2$ layers, softmax in float64 and float32, "
         r"computes $\mathrm{hop}_k$.",
-        assumptions=("each layer is followed by a map of each position by itself, which Definition 2.2 does not have",),
+        assumptions=(MAPS,),
         formula=lambda num_hops: layers_needed(num_hops, "A"),
         check=built.recipe_a,
         repairs="sanford2024/theorem-4-2-recurrence",
@@ -148,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
         kind=Kind.TIGHT,
         statement=r"The transformer built with $H = 2$ and $\lfloor \log_2 k \rfloor + 2$ layers, softmax in float64 and "
         r"float32, computes $\mathrm{hop}_k$.",
-        assumptions=("each layer is followed by a map of each position by itself",),
+        assumptions=(MAPS,),
         formula=layers_stated,
         check=built.recipe_b,
         repairs="sanford2024/theorem-4-2-depth",

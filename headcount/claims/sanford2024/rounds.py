@@ -30,6 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
         kind=Kind.UPPER,
         statement=r"For $0 < \gamma < \delta < 1$ every deterministic $R$-round protocol is reproduced on all inputs by a "
         r"transformer with $m = O(n^{4 \delta} \log n)$, $H = O(\log\log n)$ and $L = R + 1$ layers.",
+        assumptions=("the output has no more words than the input: n_out <= n",),
         formula=lambda num_rounds: num_rounds + 1,
         check=None,
         code=("constructions.mpc.build", "theory.parallel.execute"),
@@ -45,6 +46,8 @@ CLAIMS: tuple[Claim, ...] = (
         r"reproduced with one token per word by $L = R + 1$ attention layers.",
         assumptions=(
             "R counts local computations: one more than exchanges of messages, since nobody sends in the last",
+            "the output has no more words than the input: n_out <= n",
+            "a look-up of words at other machines counts as one round; by messages it is two, a request and an answer",
             "maps of each position by itself behind the layers, for local computation",
         ),
         formula=lambda num_rounds: num_rounds + 1,
@@ -57,12 +60,13 @@ CLAIMS: tuple[Claim, ...] = (
         number="Lemma 3.2",
         title="One head routes a round of messages",
         kind=Kind.UPPER,
-        statement=r"One head, one layer, with width $O(s^4 \beta \log N)$ takes what every position sends to what every position "
-        r"receives, at most $s$ messages each: no message is lost or changed.",
+        statement=r"One head, one layer, takes what every position sends to what every position receives, at most $s$ messages "
+        r"each: no message is lost or changed.",
         assumptions=("at the sizes run, with keys and slots drawn at random, and as much width as these take",),
         formula=lambda: 0,
         check=parallel.routing,
         code=("constructions.mpc.routing_head", "constructions.mpc.route"),
+        note="The lemma also bounds the width, by a multiple of s^4 beta log N that is not given; that is not checked.",
     ),
     Claim(
         name="sanford2024/lemma-3-2-slots",

@@ -1,0 +1,141 @@
+"""Training runs in processes of their own, so many at a time, that end when whoever started them ends."""
+
+import multiprocessing
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any
+
+import torch
+
+from empirical.hop_training import HopRun
+
+PATIENCE = 10.0
+"""Seconds that processes get, once they are asked to end, to come to the end of a step and write a checkpoint."""
+TELL_EVERY = 0.3
+"""Seconds between two messages of a run."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a run tells the process that shows it."""
+
+    name: str
+    step: int = 0
+    loss: float = 0.0
+    failure: str = ""
+    finished: bool = False
+
+
+Work = Callable[[HopRun, Callable[[Message], None]], object]
+"""Trains one run and tells how it goes on; for other processes it must be one that pickle can name."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Every run on one thread, so that its weights don't depend on how many run side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_side_by_side(runs: Sequence[HopRun], work: Work, jobs: int) -> Iterator[Message]:
+    """Start runs as places get free, the deepest first; their messages as they come.
+
+    Whoever stops listening, by an error or Ctrl-C, ends all processes; those that train write a checkpoint first.
+
+    Raises ValueError with the failure of a run, or for a process that ended before its run did.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork of a process whose torch has threads may hang
+    messages: Any = context.Queue()
+    working: dict[str, SpawnProcess] = {}
+    waiting = sorted(runs, key=lambda run: -run.num_layers)
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                run = waiting.pop(0)
+                working[run.name] = context.Process(target=_in_a_process, args=(run, work, messages), daemon=True)
+                with _deaf_to_ctrl_c():  # which is inherited: whoever started a process ends it, not the terminal
+                    working[run.name].start()
+            dead = [name for name, process in working.items() if not process.is_alive()]  # before their last words are heard
+            for message in _heard(messages):
+                if message.failure:
+                    raise ValueError(f"run {message.name}: {message.failure}")
+                if message.finished:
+                    working.pop(message.name).join()
+                else:
+                    yield message
+            for name in dead:
+                if name in working:
+                    code = working[name].exitcode
+                    raise ValueError(f"run {name}: its process ended with code {code}; it can go on from its last checkpoint")
+    finally:
+        _end(list(working.values()))
+        messages.close()
+        messages.join_thread()
+
+
+def _heard(messages: Any) -> Iterator[Message]:
+    """What has arrived, waiting a moment for the first."""
+    wait = TELL_EVERY
+    while True:
+        try:
+            yield messages.get(timeout=wait)
+        except queue.Empty:
+            return
+        wait = 0.05
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    ends = time.monotonic() + PATIENCE
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(max(0.0, ends - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _in_a_process(run: HopRun, work: Work, messages: Any) -> None:
+    told, asked_to_end = 0.0, False
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked_to_end
+        asked_to_end = True
+
+    def tell(message: Message) -> None:
+        nonlocal told
+        parent = multiprocessing.parent_process()
+        if asked_to_end or parent is None or not parent.is_alive():
+            raise KeyboardInterrupt  # between two steps: what is there gets into a checkpoint
+        if time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            messages.put(message)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        with one_thread():
+            work(run, tell)
+        messages.put(Message(run.name, run.steps, finished=True))
+    except KeyboardInterrupt:
+        messages.cancel_join_thread()  # nobody may be there to read
+    except (ValueError, OSError) as error:
+        messages.put(Message(run.name, failure=next(iter(str(error).splitlines()), type(error).__name__)))
