@@ -10,6 +10,9 @@ from empirical.decoder import Decoder, checked_share
 from theory.hops import HopTask
 from theory.shapes import checked_integer
 
+MOST_WEIGHTS = 1 << 30
+"""Of one model: 4 GiB, three times that with the optimiser's moments."""
+
 
 @dataclass(frozen=True)
 class HopRun:
@@ -76,11 +79,23 @@ class HopRun:
         if self.train_samples is not None:
             samples = checked_integer("train_samples", self.train_samples, self.batch_size)
             object.__setattr__(self, "train_samples", samples)
-        plain = self.model(device="meta").arguments()  # refuses sizes that are none
+        plain = self._shape().arguments()
         for name in ("embed_dim", "num_heads", "num_layers"):
             object.__setattr__(self, name, plain[name])
         for name in ("embed_tokens", "embed_positions"):
             object.__setattr__(self, name, None if getattr(self, name) is None else plain[name])
+
+    def _shape(self) -> Decoder:
+        """The decoder without numbers. Raises ValueError for sizes that are none, and for more weights than a run can have."""
+        try:
+            shape = self.model(device="meta")
+            weights = sum(parameter.numel() for parameter in shape.parameters())
+        except (RuntimeError, OverflowError):  # torch counts bytes in 64 bits
+            weights = MOST_WEIGHTS + 1
+        if weights > MOST_WEIGHTS:
+            sizes = f"num_layers = {self.num_layers}, embed_dim = {self.embed_dim}"
+            raise ValueError(f"{sizes}: at most {MOST_WEIGHTS:,} weights are legal")
+        return shape
 
     @property
     def name(self) -> str:

@@ -478,6 +478,12 @@ def test_settings_of_wrong_types_are_refused_in_one_line(changes):
         dataclasses.replace(RUN, **changes)
 
 
+@pytest.mark.parametrize("changes", [{"embed_dim": 2**40}, {"embed_dim": 2**62}, {"num_layers": 10**9}])
+def test_models_too_large_for_any_machine_are_refused_before_memory_is_asked_for(changes):
+    with pytest.raises(ValueError, match=r"^num_layers = [^\n]*: at most 1,073,741,824 weights are legal$"):
+        dataclasses.replace(RUN, **changes)
+
+
 def test_equal_settings_have_one_text():
     whole, decimal = ({"dropout": kind(0), "weight_decay": kind(1), "learning_rate": kind(2)} for kind in (int, float))
     assert dataclasses.replace(RUN, **whole).as_text() == dataclasses.replace(RUN, **decimal).as_text()
