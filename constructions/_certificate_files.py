@@ -15,12 +15,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from theory._messages import first_line
 from theory._whole_files import whole_files
 
 FORMAT = "headcount certificate, version 1"
 ARRAYS_SUFFIX = ".safetensors"
 MOST_JSON_BYTES = 1 << 20
 MOST_ARRAY_BYTES = 1 << 34
+MOST_LETTERS = 200  # of a message that quotes what is in a file
 
 
 class CertificateFileError(ValueError):
@@ -78,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     except CertificateFileError:
         raise
     except ValueError as error:  # of JSON itself, NaN, a number of too many digits, a name given twice
-        raise CertificateFileError(f"{place}: is not a certificate ({_first_line(error)})") from error
+        raise CertificateFileError(f"{place}: is not a certificate ({first_line(error)[:MOST_LETTERS]})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CertificateFileError(f"{place}: is not a certificate (it lacks format = {FORMAT!r})")
     if content.pop("sha256", None) != _content_hash({name: value for name, value in content.items() if name != "sha256"}):
@@ -92,7 +94,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
     try:
         arrays = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        raise CertificateFileError(f"{beside}: is not a readable safetensors file ({_first_line(error)})") from error
+        words = first_line(error)[:MOST_LETTERS]
+        raise CertificateFileError(f"{beside}: is not a readable safetensors file ({words})") from error
     return content, arrays
 
 
@@ -139,7 +142,3 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("a name is there twice")
     return dict(pairs)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -14,6 +14,7 @@ from jaxtyping import Int, Integer
 from constructions._hops_layout import HeadRole
 from constructions._hops_recipes import attended_hops, plan_of
 from constructions._token_model import ModelFileError
+from constructions.attention import CHUNK_ELEMENTS
 from constructions.transformer import Transformer, load_transformer_with_provenance
 from theory.hop_precision import Encoding, primitives_of, significand_bits
 from theory.hops import HopTask, Recipe
@@ -21,7 +22,6 @@ from theory.hops import HopTask, Recipe
 PROVENANCE_KEY = "hops"
 LARGEST_SCALE = 2.0**64
 """Far above every sufficient scale, and far from where scores overflow."""
-CHUNK_SCORES = 1 << 20  # scores of one layer in one part of `predict`, a few MiB: as the model itself splits long batches
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class HopConstruction:
             num_hops = self.task.max_hops
         tokens = self.task.tokens(symbols, num_hops)
         rows = torch.from_numpy(tokens.reshape(-1, tokens.shape[-1]))
-        size = max(1, CHUNK_SCORES // (rows.shape[1] ** 2 * self.model.num_heads))
+        size = max(1, CHUNK_ELEMENTS // (rows.shape[1] ** 2 * self.model.num_heads))
         parts = [self.model.logits_at_every_position(part).argmax(-1) for part in rows.split(size)]
         return self.task.symbols_of(torch.cat(parts).cpu().numpy())[:, 1:].reshape(np.shape(symbols))
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Integer
 from torch import Tensor
 
-from constructions._hops_construction import CHUNK_SCORES, HopConstruction
+from constructions._hops_construction import HopConstruction
 from constructions._hops_recipes import plan_of
+from constructions.attention import CHUNK_ELEMENTS
 from theory.hop_precision import Primitive, guaranteed_gap, head_scale, leaked_mass, least_head_scale, score_gap
 from theory.hops import hop
 
@@ -127,7 +128,7 @@ def _for_all_strings(construction: HopConstruction, primitive: Primitive) -> tup
 def _measured(construction: HopConstruction, tokens: Tensor) -> Iterator[tuple[int, int, float, float]]:
     # Scores again, in float64, from the streams that the model itself computes: exact for whole numbers.
     model = construction.model
-    size = max(1, CHUNK_SCORES // (tokens.shape[1] ** 2))
+    size = max(1, CHUNK_ELEMENTS // (tokens.shape[1] ** 2))
     roles = {(role.layer, role.head): role.role for role in construction.roles}
     later = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).triu(1)
     with torch.no_grad():

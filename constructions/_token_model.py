@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from constructions.element_wise import ElementWise
+from theory._messages import first_line
 from theory._whole_files import whole_files
 from theory.shapes import AttentionShape
 
@@ -122,7 +123,7 @@ class TokenModel(nn.Module):
             with whole_files(path) as (partial,):
                 save_file(tensors, partial, metadata=metadata)
         except (OSError, SafetensorError) as error:
-            raise ModelFileError(f"{path}: can't be written ({_first_line(error)})") from error
+            raise ModelFileError(f"{path}: can't be written ({first_line(error)})") from error
 
     @classmethod
     def load(cls: type[ModelT], path: str | os.PathLike[str], device: torch.device | str | None = None) -> ModelT:
@@ -153,7 +154,7 @@ def read_model(
             provenance = json.loads(metadata.get("provenance", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({_first_line(error)})") from error
+        raise ModelFileError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
     if not isinstance(provenance, dict) or not all(isinstance(word, str) for word in provenance.values()):
         raise ModelFileError(f"{path}: its provenance is not a table of strings")
     _fill(path, model, tensors, device)
@@ -166,10 +167,6 @@ def _plain(part: object) -> object:
     raise TypeError(f"a model with {part!r} can't be written; one whose maps are programs (ElementWise) or None can")
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def _empty_model(make: Callable[..., ModelT], wanted: str, path: Path, metadata: Mapping[str, str]) -> ModelT:
     if metadata.get("format") != wanted:
         raise ModelFileError(f"{path}: not a headcount model (its metadata lacks format = {wanted!r})")
@@ -177,7 +174,7 @@ def _empty_model(make: Callable[..., ModelT], wanted: str, path: Path, metadata:
         # On the meta device a shape that lies about its size costs no memory.
         return make(**json.loads(metadata.get("shape", "")), device="meta")
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: the shape in its metadata is not legal ({_first_line(error)})") from error
+        raise ModelFileError(f"{path}: the shape in its metadata is not legal ({first_line(error)})") from error
 
 
 def _fill(path: Path, model: TokenModel, tensors: Mapping[str, Tensor], device: torch.device | str | None) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from empirical._hop_run import HopRun
 from empirical._origin import origin_here
+from theory._messages import first_line
 from theory._whole_files import whole_files
 
 RUN_FILE, CHECKPOINT_FILE, MODEL_FILE = "run.json", "checkpoint.safetensors", "model.safetensors"
@@ -93,14 +94,14 @@ def read_outcome(folder: Path) -> tuple[HopRun, Outcome]:
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise HopFileError(f"{place}: can't be read ({_first_line(error)})") from None
+        raise HopFileError(f"{place}: can't be read ({first_line(error)})") from None
     if not isinstance(content, dict) or content.get("format") != RUN_FORMAT:
         raise HopFileError(f"{place}: is not the file of a run (it lacks format = {RUN_FORMAT!r})")
     try:
         run = HopRun.from_plain(content.get("run"))
         return run, _outcome(content, run)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise HopFileError(f"{place}: does not describe a run ({_first_line(error)})") from None
+        raise HopFileError(f"{place}: does not describe a run ({first_line(error)})") from None
 
 
 def _outcome(content: Mapping[str, Any], run: HopRun) -> Outcome:
@@ -143,7 +144,7 @@ def read_checkpoint(folder: Path, run: HopRun, wanted: Mapping[str, torch.Size])
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise HopFileError(f"{place}: is damaged or no checkpoint ({_first_line(error)}); {advice}") from None
+        raise HopFileError(f"{place}: is damaged or no checkpoint ({first_line(error)}); {advice}") from None
     if metadata.get("format") != CHECKPOINT_FORMAT:
         raise HopFileError(f"{place}: is no checkpoint of hop training; {advice}")
     if metadata.get("run") != run.as_text():
@@ -166,7 +167,7 @@ def named_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise HopFileError(f"{place}: can't be written ({_first_line(error)})") from error
+        raise HopFileError(f"{place}: can't be written ({first_line(error)})") from error
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -184,7 +185,3 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         found.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

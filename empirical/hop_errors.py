@@ -17,7 +17,7 @@ from torch import Tensor
 
 from constructions.attention import CHUNK_ELEMENTS
 from empirical._evaluated import device_of, evaluated
-from empirical._hop_interval import bounded_mean
+from empirical.hop_interval import bounded_mean
 from empirical.regression import Estimate
 from theory.hop_strings import random_strings
 from theory.hops import HopTask, chance_error

@@ -11,14 +11,16 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
-import torch
-
 from empirical.hop_training import HopRun
+from empirical.sweep import torch_threads
+from theory._messages import first_line
 
 PATIENCE = 10.0
 """Seconds that processes get, once they are asked to end, to come to the end of a step and write a checkpoint."""
 TELL_EVERY = 0.3
 """Seconds between two messages of a run."""
+THREADS = 1
+"""Of torch, for every run: its weights must not depend on how many run side by side."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,6 @@ class Message:
 
 Work = Callable[[HopRun, Callable[[Message], None]], object]
 """Trains one run and tells how it goes on; for other processes it must be one that pickle can name."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Every run on one thread, so that its weights don't depend on how many run side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def run_side_by_side(runs: Sequence[HopRun], work: Work, jobs: int) -> Iterator[Message]:
@@ -132,10 +123,10 @@ def _in_a_process(run: HopRun, work: Work, messages: Any) -> None:
 
     signal.signal(signal.SIGTERM, end)
     try:
-        with one_thread():
+        with torch_threads(THREADS):
             work(run, tell)
         messages.put(Message(run.name, run.steps, finished=True))
     except KeyboardInterrupt:
         messages.cancel_join_thread()  # nobody may be there to read
     except (ValueError, OSError) as error:
-        messages.put(Message(run.name, failure=next(iter(str(error).splitlines()), type(error).__name__)))
+        messages.put(Message(run.name, failure=first_line(error)))

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from rich.table import Table
 from empirical.hop_errors import measure_hops, typed
 from empirical.hop_thresholds import fit, thresholds, verdict
 from empirical.hop_training import TIERS, HopRun, TrainedHops, read_run, train_hops
+from empirical.sweep import torch_threads
 from headcount import console
 from headcount._hop_cli import RESULTS, STRINGS
-from headcount._hop_processes import Message, one_thread, run_side_by_side
+from headcount._hop_processes import THREADS, Message, run_side_by_side
 from headcount._output import output_folder
 from headcount._progress import progress_bar
 from theory._whole_files import whole_files
@@ -69,9 +70,9 @@ def train(
                 words = _command(names, tier, jobs, device, strings, seed, out)
                 console.warn(f"interrupted; the same command goes on from the last checkpoints in {place}: {words}")
                 raise
-        table = _results(runs, place, tier)
-        console.show(table)
-        for line in _verdicts(runs, place):
+        tables = {run.name: read_errors(place / run.name / ERRORS, run) for run in runs if (place / run.name / ERRORS).is_file()}
+        console.show(_results(runs, tables, place, tier))
+        for line in _verdicts(runs, tables):
             console.say(line)
         console.say(f"models and {ERRORS} of every run in {place}")
 
@@ -138,7 +139,7 @@ def _train_all(runs: Sequence[HopRun], work: _Work, jobs: int) -> None:
             bar.update(tasks[message.name], completed=message.step, description=words)
 
         if jobs == 1:
-            with one_thread():
+            with torch_threads(THREADS):
                 for run in runs:
                     work(run, show)
             return
@@ -159,16 +160,15 @@ def _settings(runs: Sequence[HopRun], tier: str) -> Table:
     return table
 
 
-def _results(runs: Sequence[HopRun], place: Path, tier: str) -> Table:
+def _results(runs: Sequence[HopRun], tables: Mapping[str, pd.DataFrame], place: Path, tier: str) -> Table:
     headings = ("run", "layers", "heads", "1%", "5%", "10%", "error at k = 1, 2, 4, ..")
     table = console.frame(f"Largest k with all errors below, tier {tier}", *headings, left=("run",))
     for run in runs:
-        folder = place / run.name
-        trained = read_run(folder)
-        if trained.failure or not (folder / ERRORS).is_file():
-            table.add_row(run.name, str(run.num_layers), str(run.num_heads), "-", "-", "-", trained.failure or "not measured")
+        failure = read_run(place / run.name).failure
+        if failure or run.name not in tables:
+            table.add_row(run.name, str(run.num_layers), str(run.num_heads), "-", "-", "-", failure or "not measured")
             continue
-        errors = read_errors(folder / ERRORS, run)
+        errors = tables[run.name]
         reached = thresholds(errors, LEVELS)
         by_hops = errors.set_index("num_hops")["error"]
         shown = [hops for hops in (1, 2, 4, 8, 16) if hops in by_hops.index]
@@ -184,15 +184,12 @@ def _threshold(reached: pd.DataFrame, level: float) -> str:
     return f"{'>= ' if row['censored'] else ''}{int(row['threshold'])} [{int(row['low'])}, {int(row['high'])}]"
 
 
-
-
-def _verdicts(runs: Sequence[HopRun], place: Path) -> list[str]:
+def _verdicts(runs: Sequence[HopRun], tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Which law of depth the errors follow, and the slope of log2 k against L, at every level; nothing for a single depth."""
-    tables = [read_errors(place / run.name / ERRORS, run) for run in runs if (place / run.name / ERRORS).is_file()]
     if len({run.num_layers for run in runs}) < 2 or not tables:
         return []
     lines = []
-    reached = thresholds(pd.concat(tables, ignore_index=True), LEVELS)
+    reached = thresholds(pd.concat(tables.values(), ignore_index=True), LEVELS)
     for level in LEVELS:
         rows = reached[reached["level"] == level]
         found = fit(rows)

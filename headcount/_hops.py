@@ -1,4 +1,4 @@
-"""What `headcount hops build` and `probe` do, once their arguments are read. Everything slow to import is imported here."""
+"""What `headcount hops build`, `recheck` and `probe` do. Everything slow to import is imported here."""
 
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def probe(*, model_place: Path, num_hops: int | None, strings: int, seed: int, c
 
 
 def _legal(task: HopTask) -> str:
-    return f"{_range(task).replace('..', ' to ')} {'is' if task.min_hops == task.max_hops else 'are'}"
+    return f"{task.max_hops} is" if task.min_hops == task.max_hops else f"{task.min_hops} to {task.max_hops} are"
 
 
 def _heads(best: pd.DataFrame, title: str, roles: dict[tuple[int, int], str]) -> Table:

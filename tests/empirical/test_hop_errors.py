@@ -14,7 +14,6 @@ from scipy.stats import beta
 from torch import Tensor
 
 from constructions import hops as hop_constructions
-from empirical._hop_interval import bounded_mean
 from empirical.decoder import Decoder
 from empirical.hop_errors import (
     HOP_COLUMNS,
@@ -24,6 +23,7 @@ from empirical.hop_errors import (
     measure_hops,
     typed,
 )
+from empirical.hop_interval import bounded_mean
 from theory.hops import HopTask, chance_error, find_by_definition
 
 TASK = HopTask(4, 12, 0, 3)

@@ -39,7 +39,7 @@ def error_interval(error: float, num_strings: int) -> tuple[float, float]:
     """Ends of the interval of an error on so many strings, as unlike as can be: see the module."""
     import numpy as np
 
-    from empirical._hop_interval import bounded_mean
+    from empirical.hop_interval import bounded_mean
 
     wrong = round(error * num_strings, 9)  # 0.29 * 100 is 29
     shares = np.clip(wrong - np.arange(num_strings), 0.0, 1.0)
