@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -67,7 +67,9 @@ class Decoder(TokenModel):
     """
 
     file_format = FILE_FORMAT
-    parameter_names = PARAMETER_NAMES
+    parameter_names: ClassVar[tuple[str, ...]] = PARAMETER_NAMES
+    least_width: ClassVar[int | None] = None
+    """The least embed_dim; None: the vocabulary's size, as every token needs a coordinate for its logit."""
     shape: TransformerShape
 
     def __init__(
@@ -89,7 +91,7 @@ class Decoder(TokenModel):
         super().__init__()
         self.vocab_size, self.seq_len = checked_integer("vocab_size", vocab_size, 1), checked_integer("seq_len", seq_len, 1)
         heads = checked_integer("num_heads", num_heads, 1)
-        width = checked_integer("embed_dim", embed_dim, self.vocab_size)  # every token needs its logit
+        width = checked_integer("embed_dim", embed_dim, self.vocab_size if self.least_width is None else self.least_width)
         if width % heads:
             raise ValueError(f"embed_dim = {width}: must be a multiple of num_heads = {heads}")
         self.shape = TransformerShape(width, heads, width // heads, num_layers, MLP_FACTOR * width)

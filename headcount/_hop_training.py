@@ -17,9 +17,9 @@ from empirical.hop_training import TIERS, HopRun, TrainedHops, read_run, train_h
 from empirical.sweep import torch_threads
 from headcount import console
 from headcount._hop_cli import RESULTS, STRINGS
-from headcount._hop_processes import THREADS, Message, run_side_by_side
 from headcount._output import output_folder
 from headcount._progress import progress_bar
+from headcount._run_processes import THREADS, Message, run_side_by_side
 from theory._whole_files import whole_files
 
 ERRORS = "errors.csv"
@@ -143,7 +143,8 @@ def _train_all(runs: Sequence[HopRun], work: _Work, jobs: int) -> None:
                 for run in runs:
                     work(run, show)
             return
-        for message in run_side_by_side(runs, work, jobs):
+        deepest_first = sorted(runs, key=lambda run: -run.num_layers)
+        for message in run_side_by_side(deepest_first, work, jobs):
             show(message)
 
 

@@ -13,6 +13,7 @@ from headcount._arguments import at_least, example, head_counts, whole
 from headcount._experiment_cli import add_commands
 from headcount._hop_cli import hops_app
 from headcount._plain_errors import PROGRAM, PlainGroup
+from headcount._scaling_cli import scaling_app
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -238,7 +239,7 @@ def verify(
         list[str] | None, typer.Argument(metavar="[CLAIM ...]", help="Names of claims; without one, all.")
     ] = None,
     paper: Annotated[
-        str | None, typer.Option("--paper", metavar="KEY", help="Only claims of this paper: dana2025 or sanford2024.")
+        str | None, typer.Option("--paper", metavar="KEY", help="Only claims of one paper: dana2025, kaplan2020 and so on.")
     ] = None,
     effort: Annotated[
         Literal["quick", "standard", "exhaustive"],
@@ -335,3 +336,4 @@ def recheck(
 
 add_commands(app)
 app.add_typer(hops_app)
+app.add_typer(scaling_app)

@@ -34,6 +34,10 @@ PAPERS = {
     "dana2025": "Dana, Pydi and Chevaleyre 2025, Memorization in Attention-only Transformers (AISTATS, arXiv 2411.10115)",
     "sanford2024": "Sanford, Hsu and Telgarsky 2024, Transformers, parallel computation, and logarithmic depth (ICML, "
     "arXiv 2402.09268)",
+    "kaplan2020": "Kaplan et al. 2020, Scaling laws for neural language models (arXiv 2001.08361)",
+    "hoffmann2022": "Hoffmann et al. 2022, Training compute-optimal large language models (NeurIPS, arXiv 2203.15556), and what "
+    "others found of it",
+    "scaling_lecture": "A lecture on scaling laws: a course's notes, without a published reference",
 }
 """Papers by key."""
 

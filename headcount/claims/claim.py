@@ -256,7 +256,7 @@ class Claim:
     shares: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+/[a-z0-9-]+", self.name):
+        if not re.fullmatch(r"[a-z0-9_]+/[a-z0-9-]+", self.name):
             raise ValueError(f"name = {self.name!r}: paper/name in lower-case letters, digits and hyphens is legal")
         if (self.kind is Kind.CONDITIONAL) != (self.granted is not None):
             raise ValueError(f"{self.name}: granted = {self.granted!r}: legal with, and only with, a conditional claim")

@@ -39,7 +39,13 @@ COMMANDS
 | conditional | as under the assumption, and never "held" |
 """
 
-SHOWN = {"dana2025": "corollary-1", "sanford2024": "lemma-d-2"}
+SHOWN = {
+    "dana2025": "corollary-1",
+    "sanford2024": "lemma-d-2",
+    "kaplan2020": "critical-tokens",
+    "hoffmann2022": "gopher",
+    "scaling_lecture": "exponents-literal",
+}
 """Per paper a claim that is an example for `--show`."""
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from constructions.hops import HopCertificate, HopConstruction, recheck
 from empirical.hop_errors import HOP_COLUMNS, measure_hops
 from empirical.hop_training import TIERS, HopRun, read_run
-from headcount._hop_processes import run_side_by_side
+from headcount._run_processes import run_side_by_side
 from headcount.cli import app
 
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from empirical.hop_training import HopRun
 from empirical.sweep import torch_threads
 from theory._messages import first_line
 
@@ -34,12 +33,25 @@ class Message:
     finished: bool = False
 
 
-Work = Callable[[HopRun, Callable[[Message], None]], object]
+class Run(Protocol):
+    """What a process is started for."""
+
+    @property
+    def name(self) -> str:
+        """Told in messages; no two are alike."""
+
+    @property
+    def steps(self) -> int:
+        """In all."""
+
+
+RunT = TypeVar("RunT", bound=Run)
+Work = Callable[[RunT, Callable[[Message], None]], object]
 """Trains one run and tells how it goes on; for other processes it must be one that pickle can name."""
 
 
-def run_side_by_side(runs: Sequence[HopRun], work: Work, jobs: int) -> Iterator[Message]:
-    """Start runs as places get free, the deepest first; their messages as they come.
+def run_side_by_side(runs: Sequence[RunT], work: Work[RunT], jobs: int) -> Iterator[Message]:
+    """Start runs in their order as places get free; their messages as they come.
 
     Whoever stops listening, by an error or Ctrl-C, ends all processes; those that train write a checkpoint first.
 
@@ -48,7 +60,7 @@ def run_side_by_side(runs: Sequence[HopRun], work: Work, jobs: int) -> Iterator[
     context = multiprocessing.get_context("spawn")  # a fork of a process whose torch has threads may hang
     messages: Any = context.Queue()
     working: dict[str, SpawnProcess] = {}
-    waiting = sorted(runs, key=lambda run: -run.num_layers)
+    waiting = list(runs)
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
@@ -105,7 +117,7 @@ def _end(processes: Sequence[SpawnProcess]) -> None:
             process.join()
 
 
-def _in_a_process(run: HopRun, work: Work, messages: Any) -> None:
+def _in_a_process(run: RunT, work: Work[RunT], messages: Any) -> None:
     told, asked_to_end = 0.0, False
 
     def end(_signal: int, _frame: FrameType | None) -> None:

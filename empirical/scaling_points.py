@@ -1,0 +1,26 @@
+"""Points of scaling laws, (N, D, L) of trained models, and the tables that they are read from."""
+
+from empirical._scaling_points import FLOPS_PER_PARAMETER_TOKEN, DroppedRow, ParameterCount, ScalingPoints
+from empirical._scaling_reading import (
+    RECOGNISED,
+    ROLES,
+    UNITS,
+    parse_columns,
+    parse_units,
+    points_from_table,
+    read_points,
+)
+
+__all__ = [
+    "FLOPS_PER_PARAMETER_TOKEN",
+    "RECOGNISED",
+    "ROLES",
+    "UNITS",
+    "DroppedRow",
+    "ParameterCount",
+    "ScalingPoints",
+    "parse_columns",
+    "parse_units",
+    "points_from_table",
+    "read_points",
+]

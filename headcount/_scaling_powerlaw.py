@@ -1,0 +1,114 @@
+"""What `headcount scaling powerlaw` does: the numbers of one column, their tail, and a verdict with its reasons."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from rich.progress import BarColumn, TimeElapsedColumn
+from rich.table import Table
+
+from empirical._number_tables import NumberTable, read_table, unusable
+from headcount import console
+from headcount._output import output_folder, write_figure
+from headcount._progress import progress_bar
+from theory.power_laws import PowerLawFit, fit_power_law
+
+SHOWN_ROWS = 5
+
+
+def powerlaw(
+    *,
+    path: Path,
+    column: str | None,
+    kind: Literal["discrete", "continuous"] | None,
+    x_min: float | None,
+    bootstraps: int,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """`headcount scaling powerlaw`."""
+    name, values, dropped = read_values(path, column)
+    console.say(f"{path}: {values.size:,} values in column {name!r}, {len(dropped):,} rows dropped")
+    tell_dropped(dropped)
+    discrete = None if kind is None else kind == "discrete"
+    if out is None:
+        console.show(_table(_fit(values, discrete, x_min, bootstraps, seed)))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with output_folder(out, "--out") as folder:
+        fit = _fit(values, discrete, x_min, bootstraps, seed)
+        console.show(_table(fit))
+        if not fit.num_tail:
+            return
+        from headcount.figures.scaling import tail_figure
+
+        table, draw = tail_figure(fit)
+        write_figure(folder, "tail", table, draw)
+
+
+def _fit(
+    values: Float[np.ndarray, " n"], discrete: bool | None, x_min: float | None, bootstraps: int, seed: int
+) -> PowerLawFit:
+    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("replicates", total=bootstraps)
+        return fit_power_law(
+            values, discrete=discrete, x_min=x_min, bootstraps=bootstraps, seed=seed,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )  # fmt: skip
+
+
+def _table(fit: PowerLawFit) -> Table:
+    low, high = fit.interval
+    error = f" +- {fit.p_value_error:.3f}" if fit.num_bootstraps else ""
+    rows = {
+        "verdict": str(fit.verdict),
+        **{f"reason {number}": reason for number, reason in enumerate(fit.reasons, 1)},
+        "exponent g of p(x) ~ x^-g": f"{fit.exponent:.4g} [{low:.4g}, {high:.4g}], standard error {fit.standard_error:.2g}",
+        "the same by rank, f(r) ~ r^-z": f"z = {fit.rank_exponent:.4g}",
+        "tail": f"{fit.num_tail:,} of {fit.num_values:,} values, from x_min = {fit.x_min:.6g}; "
+        f"{'whole numbers' if fit.discrete else 'continuous'}",
+        "distance (Kolmogorov-Smirnov)": f"{fit.distance:.4f}, p = {fit.p_value:.3f}{error} ({fit.num_bootstraps} replicates)",
+    }
+    for test in fit.comparisons:
+        said = f"ln likelihood ratio {test.ratio:+.2f}, p = {test.p_value:.2g}: {test.favours} is likelier"
+        rows[f"against {test.rival}"] = test.reason or said
+    return console.facts("Is the tail a power law?", rows)
+
+
+def read_values(path: Path, column: str | None) -> tuple[str, Float[np.ndarray, " n"], list[tuple[int, str]]]:
+    """Name of the column, its numbers > 0, and (line, reason) of all rows that have none.
+
+    Raises ValueError for a file or column that is none, several columns of numbers and none told, text among numbers.
+    """
+    table = read_table(path)
+    name = column if column is not None else _only_numbers(table)
+    if table.header.count(name) != 1:
+        times = table.header.count(name)
+        raise ValueError(f"{path}: --column {name!r} is there {times} times; one of {', '.join(table.header)} is legal")
+    numbers = table.numbers(name)
+    usable = np.isfinite(numbers) & (numbers > 0)
+    dropped = [(table.lines[place], unusable(name, numbers[place])) for place in np.flatnonzero(~usable)]
+    return name, numbers[usable], dropped
+
+
+def _only_numbers(table: NumberTable) -> str:
+    found = []
+    for name in dict.fromkeys(table.header):
+        try:
+            table.numbers(name)
+        except ValueError:
+            continue
+        found.append(name)
+    if len(found) != 1:
+        what = f"columns {', '.join(found)} have numbers" if found else "no column has numbers only"
+        raise ValueError(f"{table.name}: {what}; tell which by --column, columns are {', '.join(table.header)}")
+    return found[0]
+
+
+def tell_dropped(dropped: list[tuple[int, str]]) -> None:
+    """Names the first few of the rows that were left out."""
+    for line, reason in dropped[:SHOWN_ROWS]:
+        console.say(f"  dropped line {line}: {reason}")
+    if len(dropped) > SHOWN_ROWS:
+        console.say(f"  and {len(dropped) - SHOWN_ROWS:,} more rows like these")
