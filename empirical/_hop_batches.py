@@ -1,7 +1,6 @@
 """The strings that a run of hop training sees: each batch a pure function of the run's seed and the step."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,21 +10,13 @@ from torch import Tensor
 from theory.hop_strings import random_strings
 from theory.hops import HopTask
 
-FRESH_STREAM, FIXED_STREAM, DROPOUT_STREAM = 0x484F5001, 0x484F5002, 0x484F5003
-"""First words of the seeds of fresh batches, of a fixed set, and of the dropout of a step."""
+FRESH_STREAM, FIXED_STREAM = 0x484F5001, 0x484F5002
+"""First words of the seeds of fresh batches and of a fixed set."""
 CHUNK_STEPS = 32
 """Steps whose fresh strings are drawn at once: hops are maps that numpy applies to many strings as fast as to few."""
 
 Batch = tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]
 """Tokens and targets, as `HopTask` gives them."""
-
-
-class Batches(Protocol):
-    """Where a run's batches come from."""
-
-    def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0: the same whatever was asked before."""
-        ...
 
 
 def draw(task: HopTask, num_strings: int, generator: np.random.Generator) -> Batch:
@@ -47,7 +38,7 @@ class FreshBatches:
         self._chunk, self._batches = -1, list[Batch]()
 
     def at(self, step: int) -> Batch:
-        """See `Batches`."""
+        """The batch of a step, counted from 0: the same whatever was asked before."""
         chunk, place = divmod(step, CHUNK_STEPS)
         if chunk != self._chunk:
             generator = np.random.default_rng([FRESH_STREAM, self.seed, chunk])
@@ -73,10 +64,5 @@ class FixedBatches:
         self._batches = list(pairs)
 
     def at(self, step: int) -> Batch:
-        """See `Batches`."""
+        """The batch of a step, counted from 0: the same whatever was asked before."""
         return self._batches[step % len(self._batches)]
-
-
-def dropout_seed(seed: int, step: int) -> int:
-    """What torch's generator is seeded with before a step that drops out."""
-    return int(np.random.SeedSequence([DROPOUT_STREAM, seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from constructions._token_model import ModelFileError, TokenModel
 from empirical._origin import origin_here
 from theory._messages import first_line
 from theory._whole_files import whole_files
@@ -42,8 +43,12 @@ class Settings(Protocol):
     def as_text(self) -> str:
         """The one JSON text of these settings."""
 
+    def model(self, device: str | None = None) -> Any:
+        """The model before the first step: a TokenModel whose `stream` gives logits."""
+
 
 RunT = TypeVar("RunT", bound=Settings)
+ModelT = TypeVar("ModelT", bound=TokenModel)
 
 
 class RunFileError(ValueError):
@@ -99,6 +104,27 @@ class RunFiles(Generic[RunT]):
     kind: str
     from_plain: Callable[[object], RunT]
     others: tuple[str, ...] = ()
+
+    def opened(self, folder: Path, run: RunT) -> tuple[Outcome, dict[str, Any]] | None:
+        """Make a folder ready for a run: None where there is something left to do, else what its run.json says.
+
+        Raises RunFileError for a folder of another run, or with weights of no run, or that can't be made, and as `read_run`.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFileError(f"{folder}: is no folder, and none can be made there ({error.strerror})") from None
+        if (folder / RUN_FILE).exists():
+            known, outcome, content = self.read_run(folder)
+            if known != run:
+                different = _first_difference(known, run)
+                raise RunFileError(f"{folder}: holds a run with other settings ({different}); give another folder")
+            if outcome.finished:
+                return outcome, content
+        elif (folder / CHECKPOINT_FILE).exists() or (folder / MODEL_FILE).exists():
+            raise RunFileError(f"{folder}: holds weights but no {RUN_FILE}; give another folder")
+        self._remove_leftovers(folder)
+        return None
 
     def write_run(
         self, folder: Path, run: RunT, outcome: Outcome, device: str, more: Mapping[str, Any] | None = None
@@ -184,7 +210,33 @@ class RunFiles(Generic[RunT]):
             raise RunFileError(f"{place}: is damaged (its seconds are no number); {advice}") from None
         return Checkpoint({name: tensors[name] for name in wanted}, losses, seconds)
 
-    def remove_leftovers(self, folder: Path) -> None:
+    def write_end(
+        self, folder: Path, run: RunT, model: TokenModel, outcome: Outcome, device: str, more: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the model, then the run.json that vouches for it, and delete the checkpoint: nobody goes on from it."""
+        try:
+            model.save(folder / MODEL_FILE, {"run": run.as_text()})
+        except ModelFileError as error:
+            raise RunFileError(str(error)) from error
+        self.write_run(folder, run, outcome, device, more)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def read_model(self, folder: Path, run: RunT, load: Callable[[Path], tuple[ModelT, dict[str, str]]]) -> ModelT:
+        """The model of a finished run, in eval mode; `load` reads one with the strings beside it.
+
+        Raises RunFileError for a damaged one, or one of another run.
+        """
+        place = folder / MODEL_FILE
+        try:
+            model, provenance = load(place)
+        except ModelFileError as error:
+            raise RunFileError(str(error)) from None
+        if provenance.get("run") != run.as_text() or model.arguments() != run.model(device="meta").arguments():
+            raise RunFileError(f"{place}: is the model of another run than {folder / RUN_FILE}")
+        model.eval()
+        return model
+
+    def _remove_leftovers(self, folder: Path) -> None:
         """Delete the half-written files of a run that a kill in the middle of a write left in its folder."""
         names = "|".join(map(re.escape, (RUN_FILE, CHECKPOINT_FILE, MODEL_FILE, *self.others)))
         leftover = re.compile(rf"\.({names})\.[0-9a-f]{{8}}\.partial")  # names of theory._whole_files
@@ -201,6 +253,12 @@ def _outcome(content: Mapping[str, Any], all_steps: int) -> Outcome:
         raise ValueError(f"finished = {finished!r} after steps_done = {steps!r}, failure = {failure!r}")
     curve = tuple((int(step), float("nan") if loss is None else float(loss)) for step, loss in content["curve"])
     return Outcome(finished, steps, failure, float(seconds), curve)
+
+
+def _first_difference(known: Settings, run: Settings) -> str:
+    here, there = known.as_plain(), run.as_plain()
+    name = next(name for name in here if here[name] != there[name])
+    return f"{name} = {here[name]!r}, asked for {there[name]!r}"
 
 
 @contextmanager

@@ -6,18 +6,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional
 
-from empirical._hop_batches import dropout_seed
 from empirical._run_files import Checkpoint, Outcome, RunFiles, Settings, curve_of
 
 Progress = Callable[[int, int, float], None]
 """Called with steps done, steps in all, mean loss in nats over the steps since the last call."""
 LOOK_EVERY = 16
 """Steps between two looks at the loss and the clock."""
+DROPOUT_STREAM = 0x484F5003
+"""First word of the seeds of the dropout of a step."""
 FIRST_MOMENT, SECOND_MOMENT = "first moment of ", "second moment of "
 
 
@@ -43,9 +45,6 @@ class TrainedSettings(Settings, Protocol):
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-
-    def model(self, device: str | None = None) -> Any:
-        """The model before the first step: an nn.Module whose `stream` gives logits."""
 
 
 @runtime_checkable
@@ -102,7 +101,7 @@ class Descent:
     def step(self, tokens: Tensor, targets: Tensor) -> None:
         """One step of the optimiser."""
         if self.run.dropout:
-            torch.manual_seed(dropout_seed(self.run.seed, self.steps_done))
+            torch.manual_seed(_dropout_seed(self.run.seed, self.steps_done))
         logits = self.model.stream(tokens.to(self.device))
         loss = functional.cross_entropy(logits.flatten(0, 1), targets.to(self.device).flatten())
         self.optimiser.zero_grad()
@@ -121,6 +120,13 @@ class Descent:
         elif self.steps_done == self.run.steps and not all(bool(each.isfinite().all()) for each in self.model.parameters()):
             self.failure = f"a weight was not finite behind the last step, {self.steps_done}"
         return float(seen.mean())
+
+
+def resumed(
+    run: TrainedSettings, device: torch.device, files: RunFiles[Any], folder: Path, *, betas: tuple[float, float]
+) -> Descent:
+    """The descent as the checkpoint in a folder left it, before its first step where there is none. Raises RunFileError."""
+    return Descent(run, device, files.read_checkpoint(folder, run, _checkpoint_shapes(run)), betas=betas)
 
 
 def descend(
@@ -151,10 +157,14 @@ def descend(
                 raise
 
 
-def checkpoint_shapes(run: TrainedSettings) -> dict[str, torch.Size]:
-    """Names and shapes of a checkpoint's tensors."""
+def _checkpoint_shapes(run: TrainedSettings) -> dict[str, torch.Size]:
     shapes = {name: parameter.shape for name, parameter in run.model(device="meta").named_parameters()}
     return {prefix + name: shape for prefix in ("", FIRST_MOMENT, SECOND_MOMENT) for name, shape in shapes.items()}
+
+
+def _dropout_seed(seed: int, step: int) -> int:
+    """What torch's generator is seeded with before a step that drops out."""
+    return int(np.random.SeedSequence([DROPOUT_STREAM, seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
@@ -183,10 +193,3 @@ def checked_seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError(f"checkpoint_seconds = {value!r}: must be a number >= 0")
     return float(value)
-
-
-def first_difference(known: Settings, run: Settings) -> str:
-    """The first setting in which two runs differ."""
-    here, there = known.as_plain(), run.as_plain()
-    name = next(name for name in here if here[name] != there[name])
-    return f"{name} = {here[name]!r}, asked for {there[name]!r}"

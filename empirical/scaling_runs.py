@@ -23,18 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from constructions._token_model import ModelFileError
-from empirical._run_files import CHECKPOINT_FILE, MODEL_FILE, RUN_FILE, Outcome, RunFileError, RunFiles, named_errors
-from empirical._run_training import (
-    Descent,
-    Progress,
-    checked_device,
-    checked_seconds,
-    checkpoint_shapes,
-    descend,
-    first_difference,
-    no_trace,
-)
+from empirical._run_files import RUN_FILE, Outcome, RunFileError, RunFiles, named_errors
+from empirical._run_training import Progress, checked_device, checked_seconds, descend, no_trace, resumed
 from empirical._scaling_run import ScalingRun
 from empirical._scaling_tiers import TIERS
 from empirical._scaling_windows import HeldOutLoss, TrainingWindows, held_out_loss, require_validation
@@ -126,20 +116,9 @@ def train_run(
     run = run.on(corpus.digest)
     batches = TrainingWindows(run, corpus)
     require_validation(run, corpus)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFileError(f"{place}: is no folder, and none can be made there ({error.strerror})") from None
-    if (place / RUN_FILE).exists():
-        known, outcome, content = FILES.read_run(place)
-        if known != run:
-            raise RunFileError(f"{place}: holds a run with other settings ({first_difference(known, run)}); give another folder")
-        if outcome.finished:
-            return _finished(place, run, outcome, content)
-    elif (place / CHECKPOINT_FILE).exists() or (place / MODEL_FILE).exists():
-        raise RunFileError(f"{place}: holds weights but no {RUN_FILE}; give another folder")
-    FILES.remove_leftovers(place)
-    state = Descent(run, where, FILES.read_checkpoint(place, run, checkpoint_shapes(run)), betas=BETAS)
+    if (done := FILES.opened(place, run)) is not None:
+        return _finished(place, run, *done)
+    state = resumed(run, where, FILES, place, betas=BETAS)
     about = {"digest": run.digest, "corpus": _about(corpus)}
     if not (place / RUN_FILE).exists():
         FILES.write_run(place, run, state.outcome(False), str(where), about)
@@ -158,12 +137,7 @@ def train_run(
             "loss": measured.loss, "loss_low": measured.low, "loss_high": measured.high, "windows": measured.num_windows,
             "files": measured.num_files, "train_loss": last,
         }  # fmt: skip
-    try:
-        state.model.save(place / MODEL_FILE, {"run": run.as_text()})
-    except ModelFileError as error:
-        raise RunFileError(str(error)) from error
-    FILES.write_run(place, run, state.outcome(True), str(where), about)
-    (place / CHECKPOINT_FILE).unlink(missing_ok=True)
+    FILES.write_end(place, run, state.model, state.outcome(True), str(where), about)
     return read_run(place)
 
 
@@ -176,7 +150,7 @@ def read_run(folder: str | os.PathLike[str]) -> TrainedRun:
     run, outcome, content = FILES.read_run(place)
     if outcome.finished:
         return _finished(place, run, outcome, content)
-    state = Descent(run, checked_device("cpu"), FILES.read_checkpoint(place, run, checkpoint_shapes(run)), betas=BETAS)
+    state = resumed(run, checked_device("cpu"), FILES, place, betas=BETAS)
     state.model.eval()
     nothing = float("nan")
     curve = state.outcome(False).curve
@@ -268,13 +242,7 @@ def _losses(place: Path, outcome: Outcome, content: dict[str, Any]) -> tuple[flo
 
 def _finished(place: Path, run: ScalingRun, outcome: Outcome, content: dict[str, Any]) -> TrainedRun:
     losses = _losses(place, outcome, content)
-    try:
-        model, provenance = load_language_model(place / MODEL_FILE)
-    except ModelFileError as error:
-        raise RunFileError(str(error)) from None
-    if provenance.get("run") != run.as_text() or model.arguments() != run.model(device="meta").arguments():
-        raise RunFileError(f"{place / MODEL_FILE}: is the model of another run than {place / RUN_FILE}")
-    model.eval()
+    model = FILES.read_model(place, run, load_language_model)
     return TrainedRun(run, model, True, outcome.steps_done, outcome.failure, outcome.seconds, outcome.curve, *losses, content)
 
 

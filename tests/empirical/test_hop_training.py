@@ -11,8 +11,10 @@ import torch
 from torch.nn import functional
 
 from constructions import _token_model
-from empirical import _hop_files, hop_training
+from empirical import _run_files, _run_training, hop_training
 from empirical._hop_batches import FixedBatches, FreshBatches
+from empirical._run_files import RunFiles
+from empirical._run_training import Descent, no_trace
 from empirical.hop_training import TIERS, HopFileError, HopRun, read_run, train_hops
 from theory._whole_files import partial_name
 from theory.hops import MISSING, PAPER_TASK, HopTask, find_by_definition
@@ -25,7 +27,7 @@ CHECKPOINT, MODEL, SETTINGS = "checkpoint.safetensors", "model.safetensors", "ru
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch):
     """Looks at the loss and the clock every 4 steps, so that runs can be short."""
-    monkeypatch.setattr(hop_training, "LOOK_EVERY", 4)
+    monkeypatch.setattr(_run_training, "LOOK_EVERY", 4)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,8 @@ def test_an_interrupted_run_is_read_as_far_as_it_got(tmp_path):
     assert (trained.finished, trained.steps_done, trained.failure, trained.run) == (False, 8, "", RUN)
     assert not trained.model.training
     # The weights are those behind step 8: a run of just so many steps, at the rates of this one, has the same.
-    state = hop_training._State(RUN, torch.device("cpu"), None)
-    with hop_training._no_trace(RUN, torch.device("cpu")):
+    state = Descent(RUN, torch.device("cpu"), None, betas=hop_training.BETAS)
+    with no_trace(RUN, torch.device("cpu")):
         for step in range(8):
             state.step(*FreshBatches(TASK, 4, 0).at(step))
     assert same_weights(trained.model, state.model)
@@ -152,14 +154,14 @@ def test_a_finished_run_is_read_and_not_trained_again(tmp_path):
 
 
 def test_killed_between_the_model_and_run_json_it_ends_with_the_same_model(tmp_path, whole, monkeypatch):
-    write_run = hop_training.write_run
+    write_run = RunFiles.write_run
 
-    def killed(folder, run, outcome, device):
+    def killed(files, folder, run, outcome, *more):
         if outcome.finished:
             raise KeyboardInterrupt
-        write_run(folder, run, outcome, device)
+        write_run(files, folder, run, outcome, *more)
 
-    monkeypatch.setattr(hop_training, "write_run", killed)
+    monkeypatch.setattr(RunFiles, "write_run", killed)
     with pytest.raises(KeyboardInterrupt):
         train_hops(RUN, tmp_path / "killed", checkpoint_seconds=0)
     monkeypatch.undo()
@@ -176,7 +178,7 @@ def test_a_checkpoint_that_can_t_be_written_leaves_the_one_before(tmp_path, monk
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_hop_files, "save_file", full)
+    monkeypatch.setattr(_run_files, "save_file", full)
     with pytest.raises(HopFileError, match=r"checkpoint\.safetensors: can't be written"):
         train_hops(RUN, tmp_path, checkpoint_seconds=0)
     assert kept.read_bytes() == before
