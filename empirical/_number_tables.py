@@ -56,7 +56,7 @@ def unusable(column: str, value: float) -> str:
 
 
 def read_table(path: Path | str) -> NumberTable:
-    """The table in a CSV file (UTF-8, with a header; tab-separated when its name ends in .tsv). Empty lines are passed over.
+    """The table in a CSV file (UTF-8, with a header; tab-separated when its name ends in .tsv). Blank lines are no rows.
 
     Raises ValueError, in one line, for another kind of file, rows of another length than the header, and a header of numbers.
     """
@@ -65,9 +65,10 @@ def read_table(path: Path | str) -> NumberTable:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             header = [name.strip() for name in next(reader, [])]
+            _check_separator(path, header)
             rows, lines = [], []
             for row in reader:
-                if not any(cell.strip() for cell in row):
+                if not row or (len(row) == 1 < len(header) and not row[0].strip()):
                     continue
                 if len(row) != len(header):
                     counts = f"{len(row)} cells, the header {len(header)}"
@@ -88,6 +89,15 @@ def from_pandas(table: "pd.DataFrame") -> NumberTable:
     header = [str(name) for name in table.columns]
     rows = [["" if value is None else str(value) for value in row] for row in table.itertuples(index=False, name=None)]
     return NumberTable("table", header, rows, list(range(1, len(rows) + 1)), "row")
+
+
+SEPARATORS = {";": ("semicolons", "commas are legal"), "\t": ("tabs", "commas, or a name that ends in .tsv, are legal")}
+
+
+def _check_separator(path: Path, header: list[str]) -> None:
+    for sign, (name, legal) in SEPARATORS.items():
+        if len(header) == 1 and sign in header[0]:
+            raise ValueError(f"{path}: seems to be separated by {name}; {legal}, and decimal points")
 
 
 def _is_number(text: str) -> bool:

@@ -76,9 +76,9 @@ def carried(
     log_loss: Float[np.ndarray, " points"],
     log_parameters: Float[np.ndarray, " points"],
     log_compute: Float[np.ndarray, " points"],
-    groups: list[Int[np.ndarray, " members"]],
+    groups: list[Int[np.ndarray, " _"]],
     budgets: list[float],
-) -> list[Float[np.ndarray, " members"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """The losses of each group, carried to its budget (FLOP) at fixed N.
 
     d ln L / d ln C at fixed N is taken to be s + t (ln N - its mean in the group), with s and t common to all groups: more

@@ -232,6 +232,31 @@ class AllocationForm(Form):
         own[:, 4] *= theta[:, 3, None] / (1 - share) ** 2
         return prediction, own.transpose(0, 2, 1)
 
+    def curvature(
+        self,
+        theta: Float[ndarray, "batch parameters"],
+        log_n: Float[ndarray, " points"],
+        log_d: Float[ndarray, " points"],
+        pull: Float[ndarray, "batch points"],
+        prediction: Float[ndarray, "batch points"],
+        jacobian: Float[ndarray, "batch points parameters"],
+    ) -> Float[ndarray, "batch parameters parameters"]:
+        """By the chain rule through beta = alpha a / (1 - a)."""
+        alpha, share = theta[:, 3], theta[:, 4]
+        by_alpha, by_share = share / (1 - share), alpha / (1 - share) ** 2
+        # undoing the chain in the Jacobian would divide by alpha, which may be 0
+        full = self.full_theta(theta)
+        plain = self._full.with_jacobian(full, log_n, log_d)[1]
+        inner = self._full.curvature(full, log_n, log_d, pull, prediction, plain)
+        chain = np.tile(np.eye(5), (len(theta), 1, 1))
+        chain[:, 4, 3], chain[:, 4, 4] = by_alpha, by_share
+        hessian = chain.transpose(0, 2, 1) @ inner @ chain
+        slope = (pull * plain[:, :, 4]).sum(1)
+        hessian[:, 3, 4] += slope / (1 - share) ** 2
+        hessian[:, 4, 3] += slope / (1 - share) ** 2
+        hessian[:, 4, 4] += slope * 2 * alpha / (1 - share) ** 3
+        return hessian
+
     def constants(self, theta: Float[ndarray, " parameters"]) -> dict[str, float]:
         return self._full.constants(self.full_theta(theta[None])[0])
 

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import special
 
+NO_NOISE = 1e-9
+"""Residuals of ln L below this are rounding: a loss with ten digits."""
 BANDWIDTH = 0.8  # chosen by coverage; times the robust spread times n^(-1/5)
 
 
@@ -59,7 +61,7 @@ def noise_scale(
         return NoiseScale(nothing, nothing, freedom, reason)
     size = np.sort(np.abs(residuals))[num_parameters:]
     spread = float(np.median(size)) / 0.6745
-    if spread <= 1e-9:
+    if spread <= NO_NOISE:
         return NoiseScale(nothing, nothing, freedom, "the law passes through the points: there is no noise to set a scale")
     width = BANDWIDTH * spread * num_points**-0.2
     inside = _chance(residuals, delta, width)

@@ -35,7 +35,8 @@ class ScalingPoints:
         dropped: rows of the source that are not among the points.
         parameter_count: what N counts.
         source: where the points are from, for people.
-        notes: what was assumed or looks odd, for people.
+        notes: what was assumed, for people.
+        warnings: what looks wrong, for people.
 
     Raises ValueError for arrays of different lengths, no point, or a number that is not finite and > 0.
     """
@@ -48,6 +49,7 @@ class ScalingPoints:
     parameter_count: ParameterCount = "not stated"
     source: str = ""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.parameter_count not in get_args(ParameterCount):

@@ -6,7 +6,6 @@ can use is kept in a list with its line and the reason.
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +36,13 @@ UNITS = {
     "L": {"nats": 1.0, "bits": log(2)},
 }
 """Factors to parameters, tokens, FLOP, and nats per token, by role."""
-GAP = 1e4
-"""Neighbours in a sorted column further apart than this factor, and its least number below `LEAST`, are mixed units."""
+GAP = 1e3
+"""Neighbours in a sorted column further apart than this factor are in different units, unless the unit is told."""
 LEAST = {"N": 100.0, "D": 1e4, "C": 1e9}
 """Smaller numbers are likely in thousands, millions or billions, so that their unit must be told."""
+
+LARGEST_PLAY = 1.25
+"""FLOP counted in detail differ from 6 N D by less than this factor, mostly."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -135,11 +137,18 @@ def _points(
         some = f"; {table.word} {dropped[0].line}: {dropped[0].reason}" if dropped else ""
         raise ValueError(f"{table.name}: none of {len(table.rows)} rows has finite numbers > 0 in all of {_said(chosen)}{some}")
     left = {role: numbers[kept] for role, numbers in values.items()}
-    notes = [f"columns: {_said(chosen)}"]
+    notes, warnings = [f"columns: {_said(chosen)}"], list[str]()
     if "N" in left and "D" in left:
         parameters, tokens = left["N"], left["D"]
         if "C" in left:
-            notes += _compute_note(left["C"] / (FLOPS_PER_PARAMETER_TOKEN * parameters * tokens), chosen["C"])
+            ratio = left["C"] / (FLOPS_PER_PARAMETER_TOKEN * parameters * tokens)
+            worst = int(np.argmax(np.abs(np.log(ratio))))
+            if abs(log(ratio[worst])) > log(LARGEST_PLAY):
+                where = f"{table.word} {table.lines[np.flatnonzero(kept)[worst]]}"
+                spread = f"{ratio.min():.3g} to {ratio.max():.3g}" if ratio.max() > 1.01 * ratio.min() else f"{ratio[worst]:.3g}"
+                warnings.append(
+                    f"{chosen['C']} is {spread} times 6 N D, furthest off in {where}: N and D were used, {chosen['C']} was not"
+                )
     elif "N" in left:
         parameters, tokens = left["N"], left["C"] / (FLOPS_PER_PARAMETER_TOKEN * left["N"])
         notes.append("D = C / (6 N)")
@@ -152,15 +161,8 @@ def _points(
     notes += [f"{role} in {unit}" for role, unit in (units or {}).items()]
     return ScalingPoints(
         parameters, tokens, left["L"], runs=runs, dropped=dropped, parameter_count=parameter_count, source=table.name,
-        notes=tuple(notes),
+        notes=tuple(notes), warnings=tuple(warnings),
     )  # fmt: skip
-
-
-def _compute_note(ratio: Float[np.ndarray, " points"], name: str) -> list[str]:
-    low, high = float(ratio.min()), float(ratio.max())
-    if low >= 0.8 and high <= 1.25:
-        return []
-    return [f"{name} is {low:.3g} to {high:.3g} times 6 N D; N and D were used, {name} was not"]
 
 
 def _said(chosen: Mapping[str, str]) -> str:
@@ -198,17 +200,21 @@ def _chosen(table: NumberTable, columns: Mapping[str, str] | None) -> dict[str, 
 
 def _check_one_unit(table: NumberTable, role: str, name: str, numbers: Float[np.ndarray, " rows"], told: bool) -> None:
     """Refuses a column whose numbers can't all be in one unit, or not in the plain one where none was told."""
-    usable = np.sort(numbers[np.isfinite(numbers) & (numbers > 0)])
-    if role not in LEAST or not usable.size or usable[0] >= LEAST[role]:
+    places = np.flatnonzero(np.isfinite(numbers) & (numbers > 0))
+    if role not in LEAST or not places.size:
         return
-    units = ", ".join(UNITS[role])
-    if any(second > GAP * first for first, second in pairwise(usable)):
+    places = places[np.argsort(numbers[places], kind="stable")]
+    ordered = numbers[places]
+    small = ordered[0] < LEAST[role]
+    gaps = np.flatnonzero(ordered[1:] > GAP * ordered[:-1])
+    if gaps.size and (small or not told):
+        below, above = (f"{table.word} {table.lines[places[gaps[0] + side]]} {ordered[gaps[0] + side]:g}" for side in (0, 1))
         raise ValueError(
-            f"{table.name}: column {name!r} has {usable[0]:g} and {usable[-1]:g}, which are in no one unit; all numbers of "
-            f"{ROLES[role]} in one of {units} are legal"
+            f"{table.name}: column {name!r} has in {below} and next to it in {above}, which are in no one unit; all numbers of "
+            f"{ROLES[role]} in one unit are legal, and where they are, tell it by units ({role} in {' or '.join(UNITS[role])})"
         )
-    if not told:
+    if small and not told:
         raise ValueError(
-            f"{table.name}: column {name!r} has {usable[0]:g}, few for {ROLES[role]}; tell the unit of such a column by units, "
+            f"{table.name}: column {name!r} has {ordered[0]:g}, few for {ROLES[role]}; tell the unit of such a column by units, "
             f"{role} = {' or '.join(UNITS[role])}"
         )

@@ -12,6 +12,10 @@ from empirical._scaling_points import ScalingPoints
 
 BATCH = 2_000_000
 """Starts times points in one call of the engine: its temporaries hold several times as many numbers."""
+TOLERANCE = 1e-7
+"""Of the gradient: a dozen digits of the objective."""
+MANY_POINTS = 2000
+"""Larger tables let a part of this many points choose among the starts."""
 BLIND = 1e-8
 """Singular values of the Jacobian below this share of the largest leave a combination of constants undecided; well-spread tables
 have 1e-3 or more."""
@@ -33,6 +37,22 @@ def random_starts(form: Form, number: int, seed: int = 0) -> Float[np.ndarray, "
     return grid[np.random.default_rng(seed).permutation(len(grid))[:number]]
 
 
+def promising(
+    form: Form,
+    points: ScalingPoints,
+    starts: Float[np.ndarray, "starts parameters"],
+    delta: float,
+    seed: int = 0,
+) -> Float[np.ndarray, "some parameters"]:
+    """The starts as they are; of a large table where the best of them ends on a part of the points, drawn by the seed."""
+    if points.num_points <= MANY_POINTS:
+        return starts
+    rows = np.random.default_rng(seed).permutation(points.num_points)[:MANY_POINTS]
+    data = points.log_parameters[rows], points.log_tokens[rows], points.log_loss[rows]
+    found = minimise(form, *data, starts, delta=delta, tolerance=TOLERANCE)
+    return found.theta[[found.best]] if np.isfinite(found.theta[found.best]).all() else starts[:1]
+
+
 def refit(
     form: Form,
     points: ScalingPoints,
@@ -52,7 +72,7 @@ def refit(
         many = np.repeat(chunk, len(starts), axis=0)
         solutions = minimise(
             form, points.log_parameters, points.log_tokens, points.log_loss, np.tile(starts, (len(chunk), 1)), weights=many,
-            delta=delta,
+            delta=delta, tolerance=TOLERANCE,
         )  # fmt: skip
         for index, weights in enumerate(chunk):
             rows = np.arange(len(starts)) + index * len(starts)

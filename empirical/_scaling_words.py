@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from empirical._scaling_forms import SumForm
+from empirical._scaling_noise import NO_NOISE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +18,12 @@ WEAK = 1e5
 """A condition number from which the weakest combination is called undecided."""
 NO_FLOOR = 1e-2
 """A floor below this share of the lowest loss is called absent."""
+FAR_OFF = 30.0
+"""Residuals of ln L above this many times the median one are named; of Gaussian noise that is 20 standard deviations."""
+ALONE = 3.0
+"""Points that have no other within this many decades of N, or of D, are named."""
+NAMED = 5
+"""At most so many points by name in one warning."""
 
 
 def constants_table(fit: "ScalingFit") -> "pd.DataFrame":
@@ -60,12 +68,59 @@ def warnings_of(fit: "ScalingFit") -> tuple[str, ...]:
         lines.append(f"the fit has no floor to speak of: E = {floor:.3g}; the exponents then stand for a law without one")
     if fit.points.parameter_count == "not stated":
         lines.append("whether N counts embeddings is not stated: exponents at small N depend on it")
+    if exact(fit):
+        lines.append(
+            f"the law passes through all points (largest residual of ln L {np.abs(fit.residuals).max():.1g}): what is left is "
+            "rounding, intervals have no width, and no table that was measured looks like this"
+        )
+    lines.extend(odd_points(fit))
     for bootstrap in (fit.bootstrap_pairs, fit.bootstrap_runs):
         lines.extend(bootstrap.warnings if bootstrap is not None else ())
     if fit.points.dropped:
         first = fit.points.dropped[0]
         lines.append(f"{len(fit.points.dropped)} rows were left out; the first, line {first.line}: {first.reason}")
     return tuple(lines)
+
+
+def exact(fit: "ScalingFit") -> bool:
+    """Whether the residuals of a fit are nothing but rounding."""
+    return bool((np.abs(fit.residuals) <= NO_NOISE).all())
+
+
+def odd_points(fit: "ScalingFit") -> list[str]:
+    """Warnings on points that a law cannot have much to do with: far off it, or far away from all others in N or D."""
+    points, lines = fit.points, list[str]()
+    size = np.abs(fit.residuals)
+    bound = FAR_OFF * max(float(np.median(size)), NO_NOISE)
+    far = np.flatnonzero(size > bound)
+    if far.size:
+        order = far[np.argsort(-size[far], kind="stable")]
+        most = f"residuals of ln L are above {FAR_OFF:g} times the median one ({np.median(size):.2g})"
+        lines.append(f"{most} at {_named(fit, order)}: look for a wrong number there")
+    for symbol, logs in (("N", points.log_parameters), ("D", points.log_tokens)):
+        alone = _alone(logs)
+        if alone.size:
+            lines.append(f"over {ALONE:g} decades of {symbol} from all other points: {_named(fit, alone)}: look for a wrong unit")
+    return lines
+
+
+def _alone(logs: Float[np.ndarray, " points"]) -> Int[np.ndarray, " some"]:
+    """The places of values without any other within ALONE decades."""
+    if len(logs) < 2:
+        return np.empty(0, dtype=np.int64)
+    order = np.argsort(logs, kind="stable")
+    gaps = np.concatenate([[np.inf], np.diff(logs[order]), [np.inf]]) / np.log(10)
+    return np.sort(order[np.minimum(gaps[1:], gaps[:-1]) > ALONE])
+
+
+def _named(fit: "ScalingFit", places: Int[np.ndarray, " some"]) -> str:
+    """Points by their index (from 0) and numbers."""
+    points = fit.points
+    names = [
+        f"point {place} (N = {points.parameters[place]:.4g}, D = {points.tokens[place]:.4g}, L = {points.loss[place]:.4g})"
+        for place in places[:NAMED].tolist()
+    ]
+    return ", ".join(names) + (f" and {len(places) - NAMED} more" if len(places) > NAMED else "")
 
 
 def summary_lines(fit: "ScalingFit") -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from scipy import stats
 
 from empirical._scaling_forms import FORMS, Form
+from empirical._scaling_noise import noise_scale
 from empirical._scaling_points import ScalingPoints
-from empirical._scaling_refits import constants_with_allocation, random_starts, refit
+from empirical._scaling_refits import constants_with_allocation, promising, random_starts, refit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,8 @@ __all__ = ["BackTest", "back_test"]
 
 NUM_STARTS = 32
 """Of the reconstructed points' refits a third of such starts, or more, end in the lowest minimum for each of the four laws."""
+ROUNDING = 1e-9
+"""Added to the width of every prediction interval: on a table without noise what is left of residuals is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,8 @@ class BackTest:
         level: of the prediction intervals.
         table: one row per form: form, num_in, num_out, log_rmse_in, log_rmse_out (root mean square of predicted less measured
             ln loss), bias_out (its mean: > 0 predicts too high a loss), coverage (share of the points above inside their
-            prediction intervals), the law's constants and a, converged, reason ("" or why the row has no numbers).
+            prediction intervals, NaN where they have none), the law's constants and a, converged, reason ("" or why the row has
+            no numbers), remark ("" or why it has no coverage).
         reason: why there is no back-test at all, or "".
     """
 
@@ -64,7 +68,7 @@ class BackTest:
             said.append(
                 f"{row['form']}: log-RMSE {row['log_rmse_in']:.4f} on {row['num_in']} points below {self.cut:.3g} FLOP, "
                 f"{row['log_rmse_out']:.4f} on {row['num_out']} above, bias {row['bias_out']:+.4f}, "
-                f"{row['coverage']:.0%} inside {self.level:.0%} intervals"
+                + (f"no intervals: {row['remark']}" if row["remark"] else f"{row['coverage']:.0%} inside {self.level:.0%} intervals")
                 + (" (best)" if row["form"] == self.best else "")
             )
         return tuple(said)
@@ -82,8 +86,11 @@ def back_test(
     """Fit each form to the points below the cut and predict those at or above it.
 
     Prediction intervals are Student's: residual spread below the cut (degrees of freedom: points less constants) and what the
-    linearised fit leaves open in the constants. They assume that the law is right and its noise the same above; a coverage
-    far below `level` says that one of both is wrong.
+    linearised fit leaves open in the constants, by the covariance of the estimate that was made, close to least absolute
+    deviations, with dependence inside runs where runs are known (`empirical._scaling_noise`; that has then as many degrees of
+    freedom as runs less one). They assume that the law is right and its noise the same above. All points above share the error
+    of the constants, so that coverage scatters far more than that of independent intervals: a low one on one table is a hint
+    that law or noise change above the cut, no proof.
 
     Args:
         points: the table.
@@ -112,8 +119,12 @@ def back_test(
     reason = ""
     if where != where:
         reason = "all points have the same compute"
-    elif below.all() or not below.any():
-        reason = f"no point has {'at least' if below.all() else 'less than'} {where:.3g} FLOP"
+    elif below.all():
+        reason = f"no point has at least {where:.3g} FLOP, the largest has {points.compute.max():.3g}: nothing is left to predict"
+    elif not below.any():
+        reason = f"no point has less than {where:.3g} FLOP, the smallest has {points.compute.min():.3g}: nothing is left to fit"
+    elif (inside := int(below.sum())) <= (fewest := min(FORMS[name].num_parameters for name in forms)):
+        reason = f"{inside} of {points.num_points} points have less than {where:.3g} FLOP: more than {fewest} are needed to fit"
     rows = [_row(FORMS[name], points, below, delta, level, seed, reason) for name in forms]
     return BackTest(where, level, pd.DataFrame(rows), reason)
 
@@ -135,32 +146,48 @@ def _row(
     counts = {"form": form.name, "num_in": int(below.sum()), "num_out": int((~below).sum())}
     names = ("log_rmse_in", "log_rmse_out", "bias_out", "coverage")
     theta, converged = np.full(form.num_parameters, nan), False
+    few = int(below.sum()) <= form.num_parameters
+    reason = reason or (f"{int(below.sum())} points below the cut for {form.num_parameters} free constants" if few else "")
     if not reason:
         inside = points.select(below)
         everything = np.ones((1, inside.num_points))
-        fit = refit(form, inside, everything, random_starts(form, NUM_STARTS, seed), delta)[0]
+        starts = promising(form, inside, random_starts(form, NUM_STARTS, seed), delta, seed)
+        fit = refit(form, inside, everything, starts, delta)[0]
         theta, converged, reason = fit.theta, fit.converged, fit.reason
-    numbers = (nan,) * 4 if reason else _judged(form, points, below, theta, level)
+    numbers, remark = ((nan,) * 4, "") if reason else _judged(form, points, below, theta, level, delta)
     constants = constants_with_allocation(form, theta)
-    return counts | dict(zip(names, numbers, strict=True)) | constants | {"converged": converged, "reason": reason}
+    return counts | dict(zip(names, numbers, strict=True)) | constants | {
+        "converged": converged, "reason": reason, "remark": remark,
+    }  # fmt: skip
 
 
 def _judged(
-    form: Form, points: ScalingPoints, below: np.ndarray, theta: Float[np.ndarray, " parameters"], level: float
-) -> tuple[float, float, float, float]:
-    """log-RMSE below and above, bias and coverage above."""
+    form: Form, points: ScalingPoints, below: np.ndarray, theta: Float[np.ndarray, " parameters"], level: float, delta: float
+) -> tuple[tuple[float, float, float, float], str]:
+    """log-RMSE below and above, bias and coverage above; and why there is no coverage, or ""."""
     prediction, jacobian = form.with_jacobian(theta[None], points.log_parameters, points.log_tokens)
     missed, slopes = prediction[0] - points.log_loss, jacobian[0]
-    free = int(below.sum()) - theta.size
-    spread = sqrt(float(missed[below] @ missed[below]) / free)
-    scale = np.linalg.norm(slopes[below], axis=0)
-    triangle = np.asarray(np.linalg.qr(slopes[below] / scale, mode="r"))
-    reach = np.linalg.solve(triangle.T, (slopes[~below] / scale).T)  # its columns' squares are j (J'J)^-1 j'
-    widths = stats.t.ppf(0.5 + level / 2, free) * spread * np.sqrt(1 + (reach**2).sum(axis=0))
     outside = missed[~below]
-    return (
-        sqrt(float(np.mean(missed[below] ** 2))),
-        sqrt(float(np.mean(outside**2))),
-        float(outside.mean()),
-        float((np.abs(outside) <= widths).mean()),
-    )
+    errors = (sqrt(float(np.mean(missed[below] ** 2))), sqrt(float(np.mean(outside**2))), float(outside.mean()))
+    widths, why = _widths(missed[below], slopes[below], slopes[~below], points.select(below).runs, level, delta)
+    return (*errors, nan if why else float((np.abs(outside) <= widths).mean())), why
+
+
+def _widths(
+    missed: Float[np.ndarray, " below"],
+    slopes: Float[np.ndarray, "below parameters"],
+    ahead: Float[np.ndarray, "above parameters"],
+    runs: tuple[str, ...] | None,
+    level: float,
+    delta: float,
+) -> tuple[Float[np.ndarray, " above"], str]:
+    """Half the width of each prediction interval, and why there are none, or ""."""
+    if np.abs(missed).max() <= ROUNDING:
+        return np.full(len(ahead), ROUNDING), ""
+    groups = None if runs is None else np.unique(np.array(runs), return_inverse=True)[1].ravel()
+    scale = noise_scale(missed, slopes, delta, groups)
+    if scale.reason:
+        return np.full(len(ahead), nan), scale.reason
+    spread = float(missed @ missed) / (missed.size - slopes.shape[1])
+    reach = np.einsum("ij,jk,ik->i", ahead, scale.covariance, ahead)
+    return stats.t.ppf(0.5 + level / 2, scale.freedom) * np.sqrt(spread + np.maximum(reach, 0.0)) + ROUNDING, ""

@@ -6,8 +6,8 @@ training run depend on each other; where the runs are known, whole runs are draw
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from math import floor, nan
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Unit = Literal["pairs", "runs"]
 TOLERANCE = 1e-7  # of the gradient, far below what a resample moves
+BATCH = 2_000_000  # weights in one call of the engine: of large tables only so many are spelled out at a time
 SAMPLE = 40  # resamples that are fitted from other starts too: of 4,800 on well-posed tables none came out lower
 
 
@@ -161,14 +162,8 @@ def bootstrap_fit(
     if num_units < 2:
         raise ValueError(f"unit = {unit!r}: the table has {num_units} of them, at least 2 are legal")
     generator = np.random.default_rng(seed)
-    draws = generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=resamples).astype(np.float64)
-    weights = draws[:, members]
-    # as many different places as parameters is the least that a fit can stand on: fewer are met exactly by a whole family of laws
-    places = np.unique(np.column_stack([points.log_parameters, points.log_tokens]), axis=0, return_inverse=True)[1].ravel()
-    held = np.zeros((int(places.max()) + 1, resamples))
-    np.add.at(held, places, weights.T)
-    weights = weights[(held > 0).sum(0) >= form.num_parameters]
-    thetas, converged = _fits(form, points, start, weights, delta, progress)
+    tables = _Tables(points, members, generator, resamples, form.num_parameters)
+    thetas, converged = _fits(form, points, start, tables, delta, progress)
     num_failed = resamples - int(converged.sum())
     warnings = _warnings(unit, num_units, form, num_failed, resamples, points)
     return Bootstrap(form, start, thetas[converged], num_failed, unit, num_units, level, warnings)
@@ -226,11 +221,40 @@ def _unit_of_each_point(points: ScalingPoints, unit: Unit) -> Int[np.ndarray, " 
     return np.unique(np.array(points.runs), return_inverse=True)[1].ravel()
 
 
+class _Tables:
+    """The resampled tables that hold enough different places for a fit: how often each unit was drawn, points' weights on
+    demand."""
+
+    def __init__(
+        self, points: ScalingPoints, members: Int[np.ndarray, " points"], generator: np.random.Generator, resamples: int, least: int
+    ) -> None:
+        units = int(members.max()) + 1
+        self.members = members
+        self.batch = max(1, BATCH // points.num_points)
+        places = np.unique(np.column_stack([points.log_parameters, points.log_tokens]), axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(places, kind="stable")
+        firsts = np.concatenate([[0], 1 + np.flatnonzero(np.diff(places[order]))])
+        kept = list[Int[np.ndarray, "rows units"]]()
+        for first in range(0, resamples, self.batch):
+            draws = generator.multinomial(units, np.full(units, 1 / units), size=min(self.batch, resamples - first))
+            # as many different places as parameters is the least that a fit can stand on: fewer are met by a whole family of laws
+            held = np.add.reduceat(draws[:, members[order]], firsts, axis=1) > 0
+            enough = draws[held.sum(axis=1) >= least]
+            kept.append(enough.astype(np.min_scalar_type(int(draws.max()))))
+        self.draws = np.concatenate(kept)
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def weights(self, rows: slice) -> Float[np.ndarray, "rows points"]:
+        return self.draws[rows][:, self.members].astype(np.float64)
+
+
 def _fits(
     form: Form,
     points: ScalingPoints,
     start: Float[np.ndarray, " parameters"],
-    weights: Float[np.ndarray, "rows points"],
+    tables: _Tables,
     delta: float,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Float[np.ndarray, "rows parameters"], Bool[np.ndarray, " rows"]]:
@@ -238,10 +262,16 @@ def _fits(
     data = points.log_parameters, points.log_tokens, points.log_loss
 
     def fit(begin: Float[np.ndarray, " parameters"], rows: slice, told: Callable[[int, int], None] | None) -> Solutions:
-        starts = np.tile(begin, (len(weights[rows]), 1))
-        return minimise(form, *data, starts, weights=weights[rows], delta=delta, tolerance=TOLERANCE, progress=told)
+        from_, to, _ = rows.indices(len(tables))
+        parts = list[Solutions]()
+        for first in range(from_, to, tables.batch):
+            weights = tables.weights(slice(first, min(first + tables.batch, to)))
+            here = None if told is None else partial(_shifted, told, first, len(tables))
+            starts = np.tile(begin, (len(weights), 1))
+            parts.append(minimise(form, *data, starts, weights=weights, delta=delta, tolerance=TOLERANCE, progress=here))
+        return Solutions(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Solutions)))
 
-    if not len(weights):
+    if not len(tables):
         return np.empty((0, len(start))), np.empty(0, dtype=bool)
     first = fit(start, slice(None), progress)
     thetas, objective = first.theta.copy(), first.objective.copy()
@@ -256,10 +286,15 @@ def _fits(
             lower |= bool(better.any())
             thetas[rows][better], objective[rows][better] = found.theta[better], found.objective[better]
             converged[rows] |= better
-        if not lower or len(weights) <= SAMPLE:
+        if not lower or len(tables) <= SAMPLE:
             break
         rows = slice(SAMPLE, None)
     return thetas, converged
+
+
+def _shifted(told: Callable[[int, int], None], before: int, total: int, done: int, _: int) -> None:
+    """Progress of one batch as progress of all."""
+    told(before + done, total)
 
 
 def _ends_of_cloud(

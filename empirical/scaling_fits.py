@@ -21,7 +21,7 @@ from empirical._scaling_search import Convergence, search
 from empirical._scaling_words import constants_table, summary_lines, warnings_of
 from empirical.scaling_back_test import BackTest, back_test
 from empirical.scaling_bootstrap import Bootstrap, bootstrap_fit, natural_constants
-from empirical.scaling_identifiability import Identifiability, Refusal, design_refusals, identifiability
+from empirical.scaling_identifiability import EQUAL_LOSSES, Identifiability, Refusal, design_refusals, identifiability
 from empirical.scaling_influence import Influence, influence
 from empirical.scaling_points import ScalingPoints, points_from_table
 from empirical.scaling_profiles import Profile, profile_likelihood, profile_symbols
@@ -148,17 +148,17 @@ def fit_scaling_law(
         back_test_cut: the cut, FLOP; None lets the table choose.
         seed: of every random draw.
         starts: starting values, (starts, parameters) in the form's symbols; None takes the form's grid (4,500 for "hoffmann").
-        anyway: fit although the table cannot carry the law; the reasons become warnings.
+        anyway: fit although the table cannot carry the law; the reasons become warnings. Losses that are all equal stay refused.
         progress: called with (stage, done, all).
 
     Returns:
         The fit. Where the table cannot carry the law, one without law, with refusals.
 
     Raises:
-        ValueError: an unknown law, delta not > 0, bootstraps under 20 but not 0, another level, starts of another shape or
+        ValueError: no table, an unknown law, delta not > 0, bootstraps under 20 but not 0, another level, starts of another shape or
             not finite.
     """
-    table = points if isinstance(points, ScalingPoints) else points_from_table(points)
+    table = points if isinstance(points, ScalingPoints) else _table(points)
     form = _form(law)
     if not (np.isfinite(delta) and delta > 0):
         raise ValueError(f"delta = {delta:g}: finite numbers > 0 are legal")
@@ -170,7 +170,7 @@ def fit_scaling_law(
         legal = f"(at least 1, {form.num_parameters}) finite numbers are legal for {form.name!r}"
         raise ValueError(f"starts has shape {begin.shape}: {legal}")
     refusals = design_refusals(form, table)
-    if refusals and not anyway:
+    if refusals and (not anyway or any(one.what == EQUAL_LOSSES for one in refusals)):
         nothing = np.full(form.num_parameters, np.nan)
         before = identifiability(form, table)
         return ScalingFit(form, table, delta, nothing, float("nan"), None, refusals, (), None, before, level=level)
@@ -194,6 +194,13 @@ def fit_scaling_law(
 
 
 _influence = influence  # the argument of `fit_scaling_law` has the same name
+
+
+def _table(points: object) -> ScalingPoints:
+    """Points from a pandas table. Raises ValueError for anything else."""
+    if not (hasattr(points, "columns") and hasattr(points, "iloc")):
+        raise ValueError(f"points = {type(points).__name__}: ScalingPoints or a pandas table are legal")
+    return points_from_table(points)
 
 
 def _form(law: str | Form) -> Form:

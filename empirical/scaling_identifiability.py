@@ -20,6 +20,9 @@ LEAST_ACROSS = 0.1
 tokens-per-parameter rule kept within a factor of two has about 0.07."""
 SAME = 0.01
 """Sizes whose logs differ by less are one size (digitised tables jitter)."""
+LEAST_RANGE = 1e-9
+"""Losses whose logs all lie within this are one loss, and what is left is rounding."""
+EQUAL_LOSSES = "all losses are equal"
 _WORDS = {"a": "A", "b": "B", "e": "E", "c": "N_c", "d": "D_c", "q": "alpha_N / alpha_D", "s": "alpha_D"}
 # Where a law stands before anything is fitted: Besiroglu et al. 2024 (Huber sum), Muennighoff et al. 2023, Kaplan et al. 2020.
 _BEFORE = {
@@ -110,6 +113,8 @@ def design_of(points: ScalingPoints) -> Design:
 def design_refusals(form: Form, points: ScalingPoints) -> tuple[Refusal, ...]:
     """Why this table cannot carry a fit of this form; empty where nothing speaks against it."""
     design, reasons = design_of(points), list[Refusal]()
+    if points.num_points > 1 and (spread := float(np.ptp(points.log_loss))) <= LEAST_RANGE:
+        reasons.append(Refusal(EQUAL_LOSSES, f"ln L varies by {spread:.2g} in all: nothing in this table scales"))
     least = 2 * form.num_parameters
     if design.num_points < least:
         short = f"{design.num_points} for {form.num_parameters} constants; at least {least} are needed"
@@ -161,8 +166,8 @@ def identifiability(
         unknown = np.full(len(row), np.nan)
         words = "not known: the law has no finite slopes"
         return Identifiability(form.symbols, unknown, float("nan"), unknown, words, at, design_of(points))
-    values, vectors = np.linalg.svd(jacobian, full_matrices=True)[1:]
-    values = np.concatenate([values, np.zeros(len(row) - len(values))])
+    padding = np.zeros((max(0, len(row) - len(jacobian)), len(row)))  # with fewer points than constants some directions are free
+    values, vectors = np.linalg.svd(np.concatenate([jacobian, padding]), full_matrices=False)[1:]
     condition = float(values[0] / values[-1]) if values[-1] > 0 else float("inf")
     direction = vectors[-1] * np.sign(vectors[-1][np.argmax(np.abs(vectors[-1]))])
     return Identifiability(form.symbols, values, condition, direction, _words(form, jacobian, direction), at, design_of(points))

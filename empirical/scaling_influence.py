@@ -26,6 +26,8 @@ __all__ = ["Influence", "Move", "influence"]
 MOST_SIZES = 50
 """With more sizes than this, bands of sizes are left out instead."""
 NUM_BANDS = 20
+STILL = 1e-7
+"""Moves below this share of a constant are the optimiser's rounding."""
 MANY_POINTS = 5000
 """Above this many points refits start only at the fit to all points: no part can lead far away from it."""
 
@@ -61,7 +63,11 @@ class Influence:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The largest moves in words."""
-        return tuple(map(str, self.moves.values())) or ("no refit without some of the points has numbers",)
+        if self.moves:
+            return tuple(map(str, self.moves.values()))
+        if not self.table["converged"].iloc[1:].any():
+            return ("no refit without some of the points has numbers",)
+        return ("leaving points out moves neither E nor a",)
 
 
 def influence(
@@ -143,7 +149,7 @@ def _largest(table: "pd.DataFrame", symbol: str) -> Move | None:
         return None
     values = table[symbol].to_numpy(dtype=float)
     moves = np.abs(values[1:] - values[0])
-    if not np.isfinite(moves).any() or np.nanmax(moves) == 0:
+    if not np.isfinite(moves).any() or np.nanmax(moves) <= STILL * abs(values[0]):
         return None
     at = 1 + int(np.nanargmax(moves))
     return Move(symbol, str(table["left_out"].iloc[at]), float(values[0]), float(values[at]))

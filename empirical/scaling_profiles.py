@@ -17,7 +17,7 @@ from scipy import stats
 
 from empirical._regression_lines import check_level
 from empirical._scaling_engine import minimise
-from empirical._scaling_forms import FORMS, AllocationForm, Form
+from empirical._scaling_forms import FORMS, HOFFMANN_BY_ALLOCATION, Form
 from empirical._scaling_noise import noise_scale
 from empirical.scaling_bootstrap import checked_theta, natural_constants
 from empirical.scaling_points import ScalingPoints
@@ -66,38 +66,6 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class _ByAllocation(AllocationForm):
-    """`AllocationForm` with its curvature in closed form: chain rule through beta = alpha a / (1 - a), a fraction of the time."""
-
-    def curvature(
-        self,
-        theta: Float[np.ndarray, "batch parameters"],
-        log_n: Float[np.ndarray, " points"],
-        log_d: Float[np.ndarray, " points"],
-        pull: Float[np.ndarray, "batch points"],
-        prediction: Float[np.ndarray, "batch points"],
-        jacobian: Float[np.ndarray, "batch points parameters"],
-    ) -> Float[np.ndarray, "batch parameters parameters"]:
-        alpha, share = theta[:, 3], theta[:, 4]
-        by_alpha, by_share = share / (1 - share), alpha / (1 - share) ** 2
-        plain = np.array(jacobian)
-        plain[:, :, 4] /= by_share[:, None]
-        plain[:, :, 3] -= plain[:, :, 4] * by_alpha[:, None]
-        inner = FORMS["hoffmann"].curvature(self.full_theta(theta), log_n, log_d, pull, prediction, plain)
-        chain = np.tile(np.eye(5), (len(theta), 1, 1))
-        chain[:, 4, 3], chain[:, 4, 4] = by_alpha, by_share
-        hessian = chain.transpose(0, 2, 1) @ inner @ chain
-        slope = (pull * plain[:, :, 4]).sum(1)
-        hessian[:, 3, 4] += slope / (1 - share) ** 2
-        hessian[:, 4, 3] += slope / (1 - share) ** 2
-        hessian[:, 4, 4] += slope * 2 * alpha / (1 - share) ** 3
-        return hessian
-
-
-_BY_ALLOCATION = _ByAllocation("hoffmann by allocation", ("a", "b", "e", "alpha", "allocation"))
-
-
-@dataclass(frozen=True)
 class _Coordinate:
     """One coordinate of a form that a constant is a monotone function of."""
 
@@ -141,8 +109,8 @@ def _coordinates(form: Form) -> dict[str, _Coordinate]:
         elif symbol in plain:
             found[plain[symbol]] = _Coordinate(form, index, _same, _same, least=0.0)
     if form == FORMS["hoffmann"]:
-        found["a"] = _Coordinate(_BY_ALLOCATION, 4, _same, _same, least=0.0, most=1.0 - 1e-9)
-        found["b"] = _Coordinate(_BY_ALLOCATION, 4, _one_minus, _one_minus, least=0.0, most=1.0 - 1e-9)
+        found["a"] = _Coordinate(HOFFMANN_BY_ALLOCATION, 4, _same, _same, least=0.0, most=1.0 - 1e-9)
+        found["b"] = _Coordinate(HOFFMANN_BY_ALLOCATION, 4, _one_minus, _one_minus, least=0.0, most=1.0 - 1e-9)
     return found
 
 
@@ -194,8 +162,8 @@ class _Search:
     ) -> None:
         self.along, self.delta, self.level, self.points = along, delta, level, points
         self.data = points.log_parameters, points.log_tokens, points.log_loss
-        self.by_allocation = along.form is _BY_ALLOCATION
-        row = _BY_ALLOCATION.from_full(theta[None])[0] if self.by_allocation else theta
+        self.by_allocation = along.form is HOFFMANN_BY_ALLOCATION
+        row = HOFFMANN_BY_ALLOCATION.from_full(theta[None])[0] if self.by_allocation else theta
         prediction, jacobian = along.form.with_jacobian(row[None], *self.data[:2])
         residuals = prediction[0] - self.data[2]
         runs = None if points.runs is None else np.unique(np.array(points.runs), return_inverse=True)[1].ravel()
@@ -334,7 +302,7 @@ class _Search:
             limits = {-inf: _limit(natural, self.along.least, -inf), inf: _limit(natural, self.along.most, inf)}
             ends = [nan if np.isnan(end) else limits.get(end, natural(end) if np.isfinite(end) else end) for end in (low, high)]
         order, known = np.argsort(grid), not (np.isnan(low) or np.isnan(high))
-        thetas = _BY_ALLOCATION.full_theta(self.thetas) if self.by_allocation else self.thetas
+        thetas = HOFFMANN_BY_ALLOCATION.full_theta(self.thetas) if self.by_allocation else self.thetas
         threshold = float(self.objective.min() + 0.5 * self.critical * self.rise) if known else nan
         first, second = sorted(ends)
         return Profile(

@@ -27,6 +27,14 @@ def positive(text: str) -> float:
     return number
 
 
+def budget(text: str) -> float:
+    """A parser for typer of numbers of FLOP or tokens for which a law means anything."""
+    number = positive(text)
+    if not 1e6 <= number <= 1e40:
+        raise typer.BadParameter(f"{text[:60]!r} is not a number from 1e6 to 1e40.")
+    return number
+
+
 def share(text: str) -> float:
     """A parser for typer of numbers between 0 and 1, both excluded."""
     number = positive(text)
@@ -116,7 +124,7 @@ def fit(
     )
 )
 def allocate(
-    flops: Annotated[float, typer.Option("--flops", parser=positive, metavar="FLOP", help="Training compute.")],
+    flops: Annotated[float, typer.Option("--flops", parser=budget, metavar="FLOP", help="Training compute, 1e6 to 1e40.")],
     law: Annotated[
         list[str] | None,
         typer.Option("--law", metavar="NAME", help="Published law, any number of times; all that allocate if not given."),
@@ -127,7 +135,7 @@ def allocate(
     inference_tokens: Annotated[
         float | None,
         typer.Option(
-            "--inference-tokens", parser=positive, metavar="TOKENS",
+            "--inference-tokens", parser=budget, metavar="TOKENS",
             help="Tokens to be served: the model of equal loss with the least training and inference compute.",
         ),
     ] = None,
@@ -194,7 +202,7 @@ def train(
 )
 def figure(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="counting, ranks, spectra, runs, positions, or all.")
+        list[str], typer.Argument(metavar="NAME...", help="counting, ranks, tail, spectra, runs, positions, or all.")
     ],
     tier: TierOption = "quick",
     seed: SeedOption = 0,

@@ -74,7 +74,7 @@ def _fit(
     if approaches:
         _tell_approaches(found, approaches)
         _tell_allocation(found, approaches, budgets)
-    for warning in found.warnings:
+    for warning in (*points.warnings, *found.warnings):
         console.say(f"warning: {warning}")
     if folder is not None:
         _write(folder, found, approaches, budgets)
@@ -82,7 +82,8 @@ def _fit(
 
 
 def _tell_points(points: ScalingPoints) -> None:
-    console.say(f"{points.source}: {points.num_points:,} points, {len(points.dropped):,} rows dropped")
+    word = "point" if points.num_points == 1 else "points"
+    console.say(f"{points.source}: {points.num_points:,} {word}, {len(points.dropped):,} rows dropped")
     tell_dropped([(row.line, row.reason) for row in points.dropped])
     for note in points.notes:
         console.say(f"  {note}")

@@ -9,6 +9,8 @@ from theory.scaling import PUBLISHED, DataConstrainedLaw, HoffmannLaw, published
 from theory.scaling_units import PF_DAY
 
 KAPLAN = "kaplan2020"
+FITTED_FROM, FITTED_TO = 1e15, 1.3e23
+"""FLOP: Kaplan's smallest models, and ten times the largest compute in Hoffmann's figure 4."""
 SYMBOLS = ("E", "A", "B", "alpha", "beta")
 
 
@@ -31,6 +33,8 @@ def laws(names: Sequence[str]) -> None:
 def allocate(*, flops: float, names: Sequence[str], constants: str | None, inference_tokens: float | None) -> None:
     """`headcount scaling allocate`."""
     chosen = _chosen(names, constants)
+    if inference_tokens is not None and not any(chosen.values()):
+        raise ValueError(f"--inference-tokens: {KAPLAN} gives no loss to hold; a law of Hoffmann's form is legal with it")
     title = f"{flops:.4g} FLOP of training ({flops / PF_DAY:.4g} PF-days), C = 6 N D"
     table = console.frame(title, "law", "parameters", "tokens", "tokens/par.", "loss", left=("law",))
     for name, law in chosen.items():
@@ -39,7 +43,10 @@ def allocate(*, flops: float, names: Sequence[str], constants: str | None, infer
         table.add_row(name, f"{best.parameters:.4g}", f"{best.tokens:.4g}", f"{best.tokens_per_parameter:.3g}", loss)
     console.show(table)
     if KAPLAN in chosen:
-        console.say(f"{KAPLAN} counts non-embedding parameters and gives no loss at this split; the others count all")
+        others = "; the others count all" if len(chosen) > 1 else ""
+        console.say(f"{KAPLAN} counts non-embedding parameters and gives no loss at this split{others}")
+    if not FITTED_FROM <= flops <= FITTED_TO:
+        console.say(f"warning: no law here was fitted to models of less than {FITTED_FROM:g} or more than {FITTED_TO:g} FLOP")
     if inference_tokens is not None:
         _serve(flops, chosen, inference_tokens)
 

@@ -1,5 +1,6 @@
 """What `headcount scaling powerlaw` does: the numbers of one column, their tail, and a verdict with its reasons."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,9 @@ def powerlaw(
     console.say(f"{path}: {values.size:,} values in column {name!r}, {len(dropped):,} rows dropped")
     tell_dropped(dropped)
     discrete = None if kind is None else kind == "discrete"
+    above = values.size if x_min is None else int((values >= x_min).sum())
+    if not above:
+        raise ValueError(f"--x-min {x_min:g}: none of {values.size:,} values is at least that, the largest is {values.max():g}")
     if out is None:
         console.show(_table(_fit(values, discrete, x_min, bootstraps, seed)))
         return
@@ -40,6 +44,7 @@ def powerlaw(
         fit = _fit(values, discrete, x_min, bootstraps, seed)
         console.show(_table(fit))
         if not fit.num_tail:
+            console.say("no figure: there is no tail to draw")
             return
         from headcount.figures.scaling import tail_figure
 
@@ -106,9 +111,20 @@ def _only_numbers(table: NumberTable) -> str:
     return found[0]
 
 
-def tell_dropped(dropped: list[tuple[int, str]]) -> None:
-    """Names the first few of the rows that were left out."""
+def tell_dropped(dropped: Sequence[tuple[int, str]]) -> None:
+    """Names the rows that were left out: the first few with their reasons, then the lines of all others."""
     for line, reason in dropped[:SHOWN_ROWS]:
         console.say(f"  dropped line {line}: {reason}")
     if len(dropped) > SHOWN_ROWS:
-        console.say(f"  and {len(dropped) - SHOWN_ROWS:,} more rows like these")
+        console.say(f"  dropped for reasons like these: lines {_ranges([line for line, _ in dropped[SHOWN_ROWS:]])}")
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """ "7, 9-12" of 7, 9, 10, 11, 12."""
+    found: list[list[int]] = []
+    for line in lines:
+        if found and line == found[-1][1] + 1:
+            found[-1][1] = line
+        else:
+            found.append([line, line])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)

@@ -8,9 +8,9 @@ nodes and weights; so one code serves both. With u = ln(x / x_min) and t = x / x
     stretched exponential   exp((power - 1) u - slope (e^(power u) - 1) / power),      power > 0
     truncated power law     exp(-exponent u - rate t),      rate > 0
 
-The last three turn into the power law as bend, power or rate go to 0, so their best likelihood is never below the power law's, up
-to the search, and no amount of data can speak against them: what data can do is to leave no room for a bend that matters, which
-`largest_drift` measures. (The package powerlaw 2.0.0, which fits the same laws, holds
+The last three turn into the power law as bend, power or rate go to 0: they contain it, at the edge of what they allow. So their
+best likelihood is never below the power law's, up to the search, and no amount of data can speak against them: what data can do
+is to leave no room for a bend that matters, up or down, which `largest_drift` measures. (The package powerlaw 2.0.0, which fits the same laws, holds
 exponents at 3 or below unless told otherwise, stops short of the optimum for the stretched exponential, and takes seconds per
 truncated law: it serves as a second opinion in the tests.)
 """
@@ -25,10 +25,14 @@ from scipy import optimize, special
 
 from theory._power_tail import Vector, log_zeta
 
-NESTED = "truncated power law"
+NOT_NESTED = "exponential"
 Density = Callable[[Vector], Vector]
 RIVAL_LEVEL = 0.05
+# For each of the three rivals that contain the power law. Next to it the lognormal and the stretched exponential bend alike (in
+# u^2), so that their ratios are nearly equal, and the truncated law bends in t: two directions, .05 in all.
+NESTED_LEVEL = 0.025
 _SUMMED = 2000  # discrete: so many terms one by one, the rest as an integral from the middle between two
+_WIDEST = 5.0  # shares of exponent - 1: no larger change is looked for
 _FAR = 400.0  # in u: nothing with a finite mean of u has weight beyond
 
 
@@ -39,13 +43,17 @@ class RivalTest:
     Attributes:
         rival: its name.
         ratio: ln of the likelihood ratio, positive where the power law is the likelier; nan where the rival could not be fitted.
-        p_value: two-sided, that a ratio so far from 0 comes from noise alone: Vuong's test (Clauset, Shalizi and Newman 2009,
-            appendix C), and for the truncated law, which contains the power law, half a chi-squared with one degree of freedom
-            (its rate is at least 0, so the power law is at the edge of it).
-        favours: "power law", the rival's name, or "neither" where p_value is 0.05 or more.
+        p_value: that a ratio so far from 0 comes from noise alone. For the exponential two-sided, by Vuong's test (Clauset,
+            Shalizi and Newman 2009, appendix C). For the others half a chi-squared with one degree of freedom, as they contain
+            the power law at their edge (Chernoff 1954; the limit does not hold exactly for the truncated law where g < 3, as t
+            has no variance then: see the rates in `theory.power_laws.fit_power_law`).
+        favours: "power law" (against the exponential only), the rival's name, or "neither" where p_value is not below 0.05 for
+            the exponential and 0.025 for the three others.
         parameters: of the fitted rival, in the symbols of this module's table; x_min is that of the power law.
         survival: the fitted probability of at least x, at the fit's `grid`.
         reason: why ratio is nan, or empty.
+        vuong_p_value: by Vuong's test for every rival, as the package powerlaw has it for all but the truncated law. For
+            comparison only: its normal limit does not hold for the three that contain the power law, whom it hardly ever finds.
     """
 
     rival: str
@@ -55,6 +63,7 @@ class RivalTest:
     parameters: dict[str, float] = field(default_factory=dict)
     survival: Float[np.ndarray, " grid"] = field(default_factory=lambda: np.empty(0), repr=False)
     reason: str = ""
+    vuong_p_value: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +180,10 @@ def _against(
         return value if np.isfinite(value) else 1e6
 
     bounds = [(-40.0, 40.0)] * len(starts[0])
+    near = float(np.clip(1e-4 / data.counts.sum(), 1e-10, 1e-7))  # of the mean: 1e-4 of the sum
     tries = [
         optimize.minimize(
-            cost, np.array(start), method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-6, "fatol": 1e-10, "maxiter": 2000}
+            cost, np.array(start), method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-4, "fatol": near, "maxiter": 2000}
         )
         for start in starts
     ]
@@ -184,9 +194,13 @@ def _against(
     with np.errstate(over="ignore"):
         gaps = own - data.log_likelihoods(lambda u: law(theta, u))
         survival = data.survival(lambda u: law(theta, u), grid)
-    ratio, p_value = likelihood_ratio(gaps, data.counts, nested=rival == NESTED)
-    favours = "neither" if p_value >= RIVAL_LEVEL else "power law" if ratio > 0 else rival
-    return RivalTest(rival, ratio, p_value, favours, _named(rival, theta), survival)
+    ratio, vuong = vuong_test(gaps, data.counts)
+    p_value, level = vuong, RIVAL_LEVEL
+    if rival != NOT_NESTED:
+        ratio = min(ratio, 0.0)  # above 0 is the search's error
+        p_value, level = half_chi_squared(ratio), NESTED_LEVEL
+    favours = "neither" if p_value >= level else "power law" if ratio > 0 else rival
+    return RivalTest(rival, ratio, p_value, favours, _named(rival, theta), survival, vuong_p_value=vuong)
 
 
 def _starts(rival: str, exponent: float, mean: float) -> list[tuple[float, ...]]:
@@ -202,57 +216,82 @@ def _starts(rival: str, exponent: float, mean: float) -> list[tuple[float, ...]]
 
 
 def largest_drift(data: TailData, exponent: float) -> float:
-    """By how much the local exponent may change along the tail before data (at 95%) object, as a share of exponent - 1.
+    """By how much the local exponent may rise or fall along the tail before data object, as a share of exponent - 1.
 
-    The local exponent minus 1 of a lognormal is slope + bend u. The largest bend whose profile likelihood is within 1.353 of
-    the best (one-sided 95% bound, chi-squared with one degree of freedom) is taken times the u that one value in a hundred
-    exceeds under the power law, ln(100) / (exponent - 1), or the largest u there is, if that is less. Derived here; for a
-    continuous law and n points it comes to about 7.6 / sqrt n.
+    Two ways to change are tried, both added to the power law's density with a strength b of either sign: a bend, exp(-s u - u -
+    b u^2 / 2) up to a reach and straight beyond it, so that the local exponent minus 1 goes from s to s + b reach; and a break,
+    where it steps from s to s + b. The reach is the u that one value in a hundred exceeds under the power law, ln(100) /
+    (exponent - 1), or the largest u there is, if that is less; the break is half-way, where one in ten is left. For each, the
+    strengths whose profile likelihood is within 1.353 of the best are kept (one-sided 95% on each side: chi-squared with one
+    degree of freedom); the largest change among them is returned, inf where nothing bounds it. Derived here; for a continuous
+    law and n points the bend's standard error is ln(100) / sqrt n, about 4.6 / sqrt n, and that of the break 3.5 / sqrt n.
+
+    A change of another shape (late, or up and down again) may be larger than this bound.
     """
     slope = exponent - 1
-    mean, square = data.mean(lambda u: u), data.mean(np.square)
+    reach = min(float(np.log(100)) / slope, float(data.u.max()))
 
-    def profile(log_bend: float) -> float:
-        bend = float(np.exp(log_bend))
+    def bend(u: Vector) -> Vector:
+        inside = np.minimum(u, reach)
+        return (inside * (u - inside / 2)) / reach
 
-        def cost(first: float) -> float:
-            theta = np.array([first, log_bend])
-            return data.log_total(lambda u: _lognormal(theta, u)) + (first + 1) * mean + bend * square / 2
+    def step(u: Vector) -> Vector:
+        return np.maximum(u - reach / 2, 0)
 
-        around = slope - bend * mean  # where the local slope at the middle stays as it was
-        width = 2 * slope + 3 * bend * mean
-        return float(optimize.minimize_scalar(cost, bounds=(around - width, around + width), method="bounded").fun)
+    return max(_room(data, slope, change) for change in (bend, step))
 
-    steps = np.log(slope**2) + np.arange(-12.0, 6.1, 0.75)
-    costs = np.array([profile(float(step)) for step in steps])
-    lowest = int(np.argmin(costs))
-    bound = float(costs[lowest]) + 1.353 / float(data.counts.sum())
-    beyond = np.flatnonzero(costs[lowest:] > bound)
-    if not beyond.size:
+
+def _room(data: TailData, slope: float, change: Density) -> float:
+    """The largest |strength| / slope that data allow exp(-(first + 1) u - strength change(u)).
+
+    An exponential family: minus the log-likelihood per value is convex in (first, strength), and so is its profile.
+    """
+    mean, mean_change = data.mean(lambda u: u), data.mean(change)
+    base, changes = data.log_weights - data.nodes, change(data.nodes)
+    first = slope
+
+    def profile(share: float) -> float:
+        nonlocal first  # where the last search ended is near to where the next one does
+        bent = base - share * slope * changes
+        total = 0.0
+        for _ in range(100):
+            terms = bent - first * data.nodes
+            largest = terms.max()
+            mass = np.exp(terms - largest)
+            total = float(mass.sum())
+            centre = float(mass @ data.nodes) / total
+            spread = float(np.sqrt(max(mass @ (data.nodes - centre) ** 2 / total, 1e-30)))
+            move = (centre - mean) / spread  # Newton's step in units of 1 / spread, held where the quadratic is trusted
+            if abs(move) < 1e-7:
+                break
+            most = max(slope, abs(first)) / 2  # where an atom at 0 holds nearly everything, the spread is no guide
+            first += float(np.clip(np.clip(move, -0.5, 0.5) / spread, -most, most))
+        return float(largest) + float(np.log(total)) + first * mean + share * slope * mean_change
+
+    best = optimize.minimize_scalar(profile, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": 1e-5})
+    bound = float(best.fun) + 1.353 / float(data.counts.sum())
+    if min(profile(-_WIDEST), profile(_WIDEST)) <= bound:
         return float("inf")
-    right = lowest + int(beyond[0])
-    if right == 0:
-        return 0.0
-    ends = (float(steps[right - 1]), float(steps[right]))
-    log_bend = optimize.brentq(lambda value: profile(float(value)) - bound, *ends, xtol=1e-3)
-    reach = min(np.log(100) / slope, float(data.u.max()))
-    return float(np.exp(log_bend) * reach / slope)
+    ends = [optimize.brentq(lambda share: profile(share) - bound, float(best.x), side * _WIDEST, xtol=1e-3) for side in (-1, 1)]
+    return float(max(abs(end) for end in ends))
 
 
-def likelihood_ratio(
-    gaps: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"], *, nested: bool
-) -> tuple[float, float]:
-    """The sum of gaps (ln of density ratios, each as often as counted) and its two-sided p-value; see `RivalTest`."""
+def vuong_test(gaps: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"]) -> tuple[float, float]:
+    """The sum of gaps (ln of density ratios, each as often as counted) and Vuong's two-sided p-value of it."""
     total = int(counts.sum())
     ratio = float(np.sum(counts * gaps))
-    if nested:
-        # Half the chi-squared with 1 degree of freedom: twice the gain is 0 half of the time. A gain below 0 is the search's
-        # error.
-        return min(ratio, 0.0), float(special.erfc(np.sqrt(max(-ratio, 0.0)))) / 2 if ratio < 0 else 1.0
     if abs(ratio) < 1e-3:  # the two laws are one, up to what the search leaves
         return ratio, 1.0
     variance = float(np.average((gaps - ratio / total) ** 2, weights=counts))
     return ratio, float(special.erfc(abs(ratio) / np.sqrt(2 * total * variance)))
+
+
+def half_chi_squared(ratio: float) -> float:
+    """The p-value of a ratio (0 or below) against a law that contains the power law at its edge, with one parameter more.
+
+    Twice the gain is 0 half of the time, and else chi-squared with one degree of freedom.
+    """
+    return float(special.erfc(np.sqrt(-ratio))) / 2 if ratio < 0 else 1.0
 
 
 def _named(rival: str, theta: Float[np.ndarray, " p"]) -> dict[str, float]:

@@ -70,8 +70,8 @@ class PowerLawFit:
         Smirnov, between tail and law. p_value: the share of replicates that lie at least as far from their own fits; small: no
         power law. nan without replicates. p_value_error: its Monte Carlo standard error. num_bootstraps: how many replicates it
         rests on. comparisons: with the exponential, lognormal, stretched exponential and truncated power law. drift_bound: how
-        much the local exponent may change along the tail without data objecting, as a share of g - 1; see
-            `theory._power_rivals.largest_drift`.
+        much the local exponent may rise or fall along the tail, by a bend or a break, without data objecting, as a share of
+            g - 1; see `theory._power_rivals.largest_drift`.
         verdict, reasons: see `fit_power_law`.
         discrete: whether the law is one of integers.
         tail: the values >= x_min, in rising order.
@@ -138,14 +138,14 @@ def fit_power_law(
     Newman 2009. With `bootstraps` 0 there is no p. `progress` is called with the replicates done and their number.
 
     Verdicts:
-        rejected             p < 0.1, or a rival is significantly likelier (p < .05).
+        rejected             p < 0.1, or a rival is significantly likelier (p < .05 for the exponential, .025 for each of the
+                             three that contain the power law: `theory._power_rivals.NESTED_LEVEL`).
         power law            p >= 0.1, no rival is, the exponential is significantly less likely, and data leave the local
-                             exponent minus 1 no room to drift by more than a quarter along the tail; on a tail of at least 50
-                             values that spans a decade.
+                             exponent minus 1 no room for a bend or a break, up or down, of more than a quarter; on a tail of
+                             at least 50 values that spans a decade.
         not distinguishable  everything else: what is missing is in the reasons.
 
-    So one true power law in ten is rejected by its p alone, and a few more by a rival, by design; and it takes about 1000
-    values in the tail to be called one.
+@@RATES@@
 
     Values are taken for independent draws. Counts of words or tokens are not quite that: p is then too strict, if anything.
 
@@ -272,13 +272,13 @@ def _judge(
         doubts.append(f"an exponential is not ruled out (p = {exponential.p_value:.2g})")
     if drift > LARGEST_DRIFT:
         doubts.append(
-            f"a lognormal is not ruled out: the local exponent minus 1 may drift by {100 * drift:.0f}% along the tail"
+            f"a bend or break is not ruled out: the local exponent minus 1 may change by {100 * drift:.0f}% along the tail"
             f" ({100 * LARGEST_DRIFT:.0f}% is the most for a power law)"
         )
     if doubts:
         return PowerLawVerdict.NOT_DISTINGUISHABLE, tuple(doubts)
     fit = f"p = {p_value:.3f} +- {error:.3f}, and no rival is likelier"
-    return PowerLawVerdict.POWER_LAW, (fit, f"the local exponent minus 1 drifts by at most {100 * drift:.0f}% along the tail")
+    return PowerLawVerdict.POWER_LAW, (fit, f"no bend or break above {100 * drift:.0f}% of the local exponent minus 1")
 
 
 def _no_fit(sample: Sample, discrete: bool, reason: str) -> PowerLawFit:

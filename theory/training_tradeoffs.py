@@ -167,7 +167,7 @@ def compare_stopping(excess: float | None = None, other: float = 0.02, law: Kapl
 def wrong_size_compute(size_ratio: Values, law: KaplanStepsLaw = STEPS) -> Any:
     """C / C_opt for a model of `size_ratio` times the compute-efficient size, at equal loss; infinity where it never gets there.
 
-    r [1 + (alpha_S / alpha_N)(1 - r^-alpha_N)]^(-1 / alpha_S): 1.17 at r = 0.6 and 1.20 at 2.2, "about 20 per cent". Derived from
+    r [1 + (alpha_S / alpha_N)(1 - r^-alpha_N)]^(-1 / alpha_S): 1.16 at r = 0.6 and 1.20 at 2.2, "about 20 per cent". Derived from
     L(N, S_min) at one critical batch; Kaplan et al. 2020, appendix B.
     """
     ratio = checked_values("size_ratio", size_ratio)

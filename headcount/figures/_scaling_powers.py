@@ -143,7 +143,7 @@ def ranks_drawing(table: pd.DataFrame) -> Figure:
         axes.plot(np.exp(means["log_rank"]), means["frequency"], linestyle="none", marker="o", markersize=3.2, color=style.GREY,
                   fillstyle="none", markeredgewidth=0.7, zorder=2, gid="types")
         halves = bool(table["halves"].iloc[0])
-        said = "ranks from one half, counts from the other" if halves else "ranks and counts from the same data"
+        said = "ranks and counts of different halves" if halves else "ranks and counts of the same data"
         handles = [Line2D([], [], linestyle="none", marker="o", markersize=3.2, color=style.GREY, fillstyle="none",
                           markeredgewidth=0.7, label="mean of a bin of ranks")]
         for place, (_, one) in enumerate(segments.iterrows()):

@@ -32,7 +32,7 @@ RUN_COLUMNS = ("kind", "architecture", "total_parameters", "non_embedding_parame
                "seed", "tier")
 TABLE_COLUMNS = ("row", "against", "group", "architecture", "parameters", "tokens", "loss", "loss_low", "loss_high", "seed",
                  "tier", "parameter_count")
-MOST = 7
+MOST = 8
 """Series in a panel: more can't be told apart."""
 PANELS = ("parameters", "tokens")
 CURVE_POINTS = 60
@@ -42,7 +42,7 @@ def runs_table(table: pd.DataFrame, fit: "ScalingFit | None") -> pd.DataFrame:
     """The data of `runs_drawing`: rows "run" once for each panel, and rows "curve" where there is a fit that gave a law.
 
     A panel's `group` is the quantity held: tokens where loss is drawn against parameters, and the other way round; where more
-    than 7 values are there they are gathered in bins of equal counts and named by their geometric means.
+    than 8 values are there they are gathered in bins of equal counts and named by their geometric means.
 
     Args:
         table: runs with at least `RUN_COLUMNS`, of which those with a finite loss are drawn.

@@ -142,6 +142,8 @@ def test_allocate_with_constants_and_inference() -> None:
     ("arguments", "words"),
     [
         (("allocate", "--flops", "0"), ("finite number > 0",)),
+        (("allocate", "--flops", "1e-300"), ("1e6 to 1e40",)),
+        (("allocate", "--flops", "1e23", "--law", "kaplan2020", "--inference-tokens", "1e12"), ("gives no loss to hold",)),
         (("allocate", "--flops", "1e21", "--law", "nope"), ("--law nope", "besiroglu2024")),
         (("allocate", "--flops", "1e21", "--constants", "E=1,A=2"), ("B, alpha, beta missing",)),
         (("allocate", "--flops", "1e21", "--constants", "E=1,A=x,B=1,alpha=1,beta=1"), ("A=x",)),
@@ -177,6 +179,12 @@ def test_power_law_of_a_column(tmp_path: Path) -> None:
     assert {place.name for place in (tmp_path / "out").iterdir()} == {"tail.csv", "tail.png", "tail.pdf"}
 
 
+def test_every_dropped_row_is_named(tmp_path: Path) -> None:
+    lines = ["x", *map(str, range(1, 21)), *[""] * 2, *['""'] * 3, "0", "5", *["-1"] * 3, "7", "inf"]
+    (tmp_path / "v.csv").write_text("\n".join(lines) + "\n")
+    result = call("powerlaw", str(tmp_path / "v.csv"), "--bootstraps", "10")
+    assert "22 values in column 'x', 8 rows dropped" in result.output, result.output
+    assert "dropped line 24: x is missing" in result.output and "lines 30-31, 33" in result.output
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
@@ -184,6 +192,7 @@ def test_power_law_of_a_column(tmp_path: Path) -> None:
         ("a,b\nx,y\n", (), ("no column has numbers only",)),
         ("a\n1\n2\n", (), ("at least 10",)),
         ("a\n1\n2\n", ("--column", "c"), ("0 times",)),
+        ("a\n" + "\n".join(map(str, range(1, 20))) + "\n", ("--x-min", "1e9"), ("none of 19 values",)),
         ("1\n2\n3\n", (), ("line 1 has numbers only",)),
         ("a\n" + "1.5\n" * 20, ("--kind", "discrete"), ("distinct",)),
         ("a\n" + "\n".join(map(str, np.linspace(1, 9, 30))) + "\n", ("--kind", "discrete"), ("not all values are integers",)),

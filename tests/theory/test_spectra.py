@@ -78,16 +78,16 @@ def test_the_quarter_circle_is_the_square_case() -> None:
 
 def test_a_tall_gaussian_matrix_reaches_its_edges() -> None:
     """The published example: 2000 x 500, largest eigenvalue 2.209 (edge 2.25), smallest .260 (edge .25), distance .0045."""
-    verdict = judge_spectrum(normal(800, 200), permutations=19, bootstraps=0, centre=False)
+    verdict = judge_spectrum(normal(400, 100), permutations=19, bootstraps=0, centre=False)
     values, law = verdict.singular_values**2, MarchenkoPastur(0.25)
     # Tracy and Widom: the largest lies within a few (1 + sqrt q)^(4/3) q^(-1/6) n^(-2/3) of the edge, the smallest likewise.
-    width = 1.5 ** (4 / 3) * 0.25 ** (-1 / 6) * 800 ** (-2 / 3)
+    width = 1.5 ** (4 / 3) * 0.25 ** (-1 / 6) * 400 ** (-2 / 3)
     assert -5 * width < values[0] - 2.25 < 3 * width
     assert -3 * width < values[-1] - 0.25 < 5 * width
     # Eigenvalues repel each other: their number below a point has a spread of under one. 5 steps; draws would give up to .1.
-    assert verdict.nulls[0].statistic < 5 / 200
+    assert verdict.nulls[0].statistic < 5 / 100
     assert verdict.scale == pytest.approx(1, abs=0.02)
-    assert np.abs(verdict.expected**2 - law.expected(200)).max() < 0.05 * 2.25
+    assert np.abs(verdict.expected**2 - law.expected(100)).max() < 0.05 * 2.25
 
 
 def test_the_square_law_has_no_straight_part() -> None:
@@ -101,7 +101,7 @@ def test_the_square_law_has_no_straight_part() -> None:
 
 def test_a_fit_alone_would_find_an_exponent_in_noise() -> None:
     """(The published 2.99 with 317 values in the tail is the bound of 3 that the package powerlaw puts on exponents.)"""
-    fit = fit_power_law(MarchenkoPastur(1.0).expected(1024), discrete=False, bootstraps=0, max_candidates=30)
+    fit = fit_power_law(MarchenkoPastur(1.0).expected(512), discrete=False, bootstraps=0, max_candidates=20)
     assert fit.exponent > 3 and fit.num_tail >= 50
 
 
@@ -144,7 +144,7 @@ def test_columns_of_falling_size_are_no_joint_structure() -> None:
 
 
 def test_a_power_law_in_the_singular_values_is_found() -> None:
-    verdict = judge_spectrum(power_matrix(300, 0.8), permutations=19, bootstraps=20)
+    verdict = judge_spectrum(power_matrix(200, 0.8), permutations=19, bootstraps=10)
     assert verdict.verdict is PowerLawVerdict.POWER_LAW, verdict.reasons
     assert verdict.slopes[1].slope == pytest.approx(-0.8, abs=0.05)
     # r^-.8 is a tail with exponent 2.25; n in the tail values that repel each other.
@@ -152,8 +152,8 @@ def test_a_power_law_in_the_singular_values_is_found() -> None:
 
 
 def test_one_common_direction_is_no_power_law() -> None:
-    matrix = normal(200, 50, seed=6) + 2 * normal(200, 1, seed=7)
-    verdict = judge_spectrum(matrix, permutations=19, bootstraps=20)
+    matrix = normal(100, 40, seed=6) + 2 * normal(100, 1, seed=7)
+    verdict = judge_spectrum(matrix, permutations=19, bootstraps=10)
     assert all(null.beaten and null.num_above == 1 for null in verdict.nulls)
     assert verdict.verdict is PowerLawVerdict.REJECTED
 

@@ -15,7 +15,7 @@ SERVED = mpmath.mpf("2e12")
 
 
 def serving_condition(inquiry: Inquiry) -> Evidence:
-    """The multiplier eliminated from the two conditions of the constrained problem."""
+    """The multiplier eliminated from the two conditions of the constrained problem; and that it is met once, at the least cost."""
     size, data, served, multiplier = sympy.symbols("N D D_inf lambda", positive=True)
     size_scale, data_scale, alpha, beta, floor = sympy.symbols("A B alpha beta E", positive=True)
     cost = 6 * size * data + 2 * size * served
@@ -26,10 +26,26 @@ def serving_condition(inquiry: Inquiry) -> Evidence:
     rest = sympy.simplify(sympy.diff(lagrangian, size).subs(multiplier, found))
     left, right = inquiry.formula(size, data, served, size_scale, data_scale, alpha, beta)
     factor = -multiplier.subs(multiplier, found) / size
+    # Along the level line the data's term has the share y of the reducible loss R: B/D^beta = y R, A/N^alpha = (1 - y) R.
+    share, reducible, least_data = sympy.symbols("y R D_1", positive=True)  # D_1 = (B/R)^(1/beta), tokens of an infinite model
+    along = least_data * share ** (-1 / beta)
+    left_along, right_along = inquiry.formula(
+        sympy.Integer(1), along, served, (1 - share) * reducible, share * reducible * along**beta, alpha, beta
+    )
+    lean = sympy.powsimp(sympy.expand(sympy.simplify((right_along - left_along) / reducible)), force=True)
+    rising = alpha + beta + (1 + beta) * served / (3 * least_data) * share ** (1 / beta)
+    pairs = {
+        "condition for the cheapest model": (sympy.simplify(rest / factor), sympy.simplify(left - right)),
+        "slope of right less left side along y": (sympy.expand(sympy.diff(lean, share)), sympy.expand(rising)),
+        "right less left side at y = 1": (lean.subs(share, 1), beta + beta * served / (3 * least_data)),
+        "right less left side for y to 0": (sympy.expand(lean - share * (alpha + beta) - (rising - alpha - beta) * share
+                                                         * beta / (1 + beta)), -alpha),
+    }
     return identity(
-        inquiry, {"condition for the cheapest model": (sympy.simplify(rest / factor), sympy.simplify(left - right))},
-        argument="both conditions of Lagrange, the multiplier eliminated, in symbols; it is positive, so that nothing was "
-            "divided by 0",
+        inquiry, pairs,
+        argument="both conditions of Lagrange, the multiplier eliminated, in symbols; along a level line right less left side "
+        "rises with the share y of the data's term, from -alpha at y = 0 to above 0 at y = 1, so that the condition is met once; "
+        "cost is without bound at both ends, D at y = 0 and N at y = 1, so that the one stationary point is the least",
     )
 
 

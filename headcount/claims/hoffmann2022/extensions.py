@@ -17,7 +17,7 @@ CLAIMS: tuple[Claim, ...] = (
         title="The cheapest model to train and to ask",
         kind=Kind.TIGHT,
         statement=r"$6 N D + 2 N D_{inf}$ at a given loss is least where $\alpha A/N^\alpha = (\beta B/D^\beta)(1 + "
-            r"D_{inf}/(3D))$.",
+        r"D_{inf}/(3D))$, and at no other point of the level line.",
         formula=lambda size, data, served, size_scale, data_scale, alpha, beta: (
             alpha * size_scale / size**alpha, beta * data_scale / data**beta * (1 + served / (3 * data))
         ),

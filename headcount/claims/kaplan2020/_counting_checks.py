@@ -134,7 +134,7 @@ def learning_rate_ends(inquiry: Inquiry) -> Evidence:
     zero = arb(fmpq(3239, 10**6) / fmpq(1395, 10**7)) / arb(10).log()
     case = enclosed("log10 of the N at which the learning rate is 0", zero, inquiry.formula(), 0.5)
     return enumerated(
-        inquiry, [case], Method.BALL, "the rule's zero in a ball; N to the nearest power of ten", argument="the rule has one zero"
+        inquiry, [case], Method.BALL, "the rule's zero in a ball; N to the nearest power of ten", argument="the rule falls in ln N and is linear there, so that it has one zero"
     )
 
 
@@ -164,17 +164,20 @@ def counting_slope(inquiry: Inquiry) -> Evidence:
 
 def counting_limits(inquiry: Inquiry) -> Evidence:
     """Both limits of the local slope, from the condition for an optimum, in symbols."""
-    alpha, beta, ratio = sympy.symbols("alpha beta r", positive=True)
-    # ln N_total = g(ln N) with elasticity r: 1 for large N, 1/3 for small ones. The optimum balances alpha r A/N_T^alpha and
-    # beta B/D^beta; taking logs and d ln D = d ln C - d ln N gives the slope where r is constant.
-    slope = sympy.Symbol("s")
-    (found,) = sympy.solve(sympy.Eq(alpha * ratio * slope, beta * (1 - slope)), slope)
-    pairs = {
-        words: (found.subs(ratio, value), inquiry.formula(alpha, beta, value))
-        for words, value in (("large N", sympy.Integer(1)), ("small N", sympy.Rational(1, 3)))
-    }
+    alpha, beta, root, omega, ratio = sympy.symbols("alpha beta w omega r", positive=True)
+    slope, bend = sympy.symbols("s k")
+    # With w = N^(1/3) and e = d ln N_T / d ln N the optimum balances alpha e A/N_T^alpha and beta B/D^beta. The derivative of the
+    # logarithms by ln C, with d ln D = d ln C - d ln N and k = d ln e / d ln N, is (k - alpha e) s = -beta (1 - s).
+    elasticity = sympy.cancel(root / 3 * sympy.diff(sympy.log(root**3 + omega * root), root))
+    bending = sympy.cancel(root / 3 * sympy.diff(elasticity, root) / elasticity)
+    (found,) = sympy.solve(sympy.Eq((bend - alpha * ratio) * slope, -beta * (1 - slope)), slope)
+    share = root**2 / (root**2 + omega)  # q, what N is of N_T
+    pairs = {"k, less (4/9) q (1 - q)/e": (sympy.cancel(bending - share * (1 - share) * sympy.Rational(4, 9) / elasticity), 0)}
+    for words, end, value in (("large N", sympy.oo, sympy.Integer(1)), ("small N", sympy.Integer(0), sympy.Rational(1, 3))):
+        limits = {ratio: sympy.limit(elasticity, root, end), bend: sympy.limit(bending, root, end)}
+        pairs[words] = (found.subs(limits), inquiry.formula(alpha, beta, value))
     return identity(
         inquiry, pairs,
-        argument="total parameters grow as N for large N and as its cube root for small N, and where they grow as a power of N "
-        "the condition for an optimum is linear in logarithms",
+        argument="the local slope is beta/(beta + alpha e - k) with k = (4/9) q (1 - q)/e, q the share that N has of all "
+        "parameters: rational in N^(1/3); q tends to 1 or 0, so that k vanishes at both ends, and e tends to 1 or 1/3",
     )

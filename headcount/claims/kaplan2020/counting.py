@@ -35,14 +35,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="kaplan2020/forward",
-        number="section 2.1, equation 2.2",
+        number="derived here, on equation 2.2",
         title="Operations of a forward pass, every query against every key",
         kind=Kind.TIGHT,
         statement=r"A forward pass takes $2N + 2 n_{layer} n_{ctx} d_{attn}$ operations per token.",
         assumptions=("attention as it is usually computed: masked products are computed too",),
         formula=lambda layers, width, context: 24 * layers * width**2 + 2 * layers * context * width,
         check=checks.forward_dense,
-        note="Scores alone take the second term; weighing the values takes as much again, which the paper's table leaves out.",
+        note="The paper doesn't say that masked products count. Scores alone take the second term then; weighing the values takes as "
+        "much again.",
     ),
     Claim(
         name="kaplan2020/forward-causal",
@@ -87,12 +88,12 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         name="kaplan2020/learning-rate",
         number="appendix D.6",
-        title="The learning rate rule ends near 1e10 parameters",
+        title="The learning rate rule is zero near 1e10 parameters",
         kind=Kind.TIGHT,
-        statement=r"The rule of thumb $0.003239 - 0.0001395 \ln N$ breaks down at about $10^{10}$ parameters.",
+        statement=r"The rule of thumb $0.003239 - 0.0001395 \ln N$ falls to zero at about $10^{10}$ parameters, and is negative beyond.",
         formula=lambda: 10,
         check=checks.learning_rate_ends,
-        note="It is zero at 1.2e10. That the rates are good ones below is not checked here.",
+        note="It is zero at 1.2e10, where the paper has it break down. That the rates are good ones below is not checked here.",
     ),
     Claim(
         name="kaplan2020/counting-slope",

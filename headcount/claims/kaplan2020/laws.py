@@ -86,15 +86,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="kaplan2020/joint-headline",
-        number="table 2 against table 5",
-        title="One exponent of data, fitted twice",
+        number="derived here, on tables 2 and 5",
+        title="One exponent of data for both fits",
         kind=Kind.TIGHT,
         statement=r"The joint law has the exponent of $L(D)$, $\alpha_D = 0.095$.",
         formula=lambda table: Fraction(str(table["alpha_D"])),
         check=checks.joint_headline,
         code=("theory.scaling.PUBLISHED",),
-        note="It has 0.103, another D_c and another N_c: limits of the joint law are the two laws in form, not in numbers. Each "
-        "set is to be used as a whole; 0.076/0.095 would make the exponent 0.74 of over-fitting 0.80.",
+        note="It has 0.103, another D_c and another N_c: the paper gives them openly as two fits. Limits of the joint law are the two laws "
+        "in form, not in numbers. Each set is to be used as a whole; 0.076/0.095 would make the exponent 0.74 of over-fitting 0.80.",
     ),
     Claim(
         name="kaplan2020/joint-limits",
@@ -174,19 +174,20 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         name="kaplan2020/overfitting-enough",
-        number="equation 4.4, as an inequality",
-        title="Enough data for 2%",
+        number="derived here, on equation 4.4 as an inequality",
+        title="Enough data for 2%, the printed factor taken exactly",
         kind=Kind.UPPER,
         statement=r"$D \ge 5 \cdot 10^3 N^{0.74}$ keeps $\delta L \le 0.02$.",
         assumptions=(EXACT,),
         formula=lambda: Fraction("0.02"),
         check=checks.overfitting_enough,
         code=("theory.training_tradeoffs",),
-        note="The printed factor is the rounded one, a tenth too small: it leaves 2.2% at the smallest and 2.1% at the largest.",
+        note="The printed factor has one digit, and is right to it (overfitting-floor). Taken exactly it is a tenth too small: it leaves "
+        "2.2% at the smallest and 2.1% at the largest size.",
     ),
     Claim(
         name="kaplan2020/overfitting-enough-repaired",
-        number="repairs equation 4.4",
+        number="repairs overfitting-enough",
         title="Enough data for 2.2%",
         kind=Kind.UPPER,
         statement=r"$D \ge 5 \cdot 10^3 N^{0.74}$ keeps $\delta L \le 0.022$.",
