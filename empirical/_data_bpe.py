@@ -26,7 +26,7 @@ def train_tokenizer(contents: list[bytes], vocab_size: int) -> "Tokenizer":
         from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
     except ImportError:
         raise ValueError("tokens = 'bpe': needs the package tokenizers, which `pip install \"headcount[text]\"` brings") from None
-    # Byte 0..255 are tokens 0..255 from the start; the trainer's own numbering of letters is replaced below.
+    # The trainer numbers its alphabet in the order of the characters, so byte 0..255 is token 0..255; which is looked at below.
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "isolated")
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, min_frequency=2, show_progress=False, initial_alphabet=BYTES)

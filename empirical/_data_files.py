@@ -10,6 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 INSTALLED_FOLDERS = frozenset({"site-packages", "dist-packages", "lib-dynload", "__pycache__", "_bundled"})
 TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
@@ -29,9 +30,16 @@ class CorpusFile:
 
 
 def source_paths(folder: Path) -> list[str]:
-    """The paths (with /, relative to `folder`) that belong to a corpus, in its order; empty files are still among them."""
+    """The paths (with /, relative to `folder`) that belong to a corpus, in its order; empty files are still among them.
+
+    Raises ValueError for a folder in it that cannot be read: a text without it would be another one.
+    """
+
+    def refused(error: OSError) -> NoReturn:
+        raise ValueError(f"folder = {str(folder)!r}: {error.filename} cannot be read ({error.strerror})") from None
+
     found = []
-    for where, folders, names in os.walk(folder):
+    for where, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [name for name in folders if _is_wanted_folder(name)]
         base = Path(where).relative_to(folder)
         found += [(base / name).as_posix() for name in names if _is_wanted_file(name)]
@@ -55,7 +63,7 @@ def read_sources(folder: Path, limit_bytes: int | None) -> tuple[list[CorpusFile
     """The files of a corpus and their contents one after the other, bytes as they are.
 
     With `limit_bytes`, whole files in the corpus' order, as long as they fit; one that does not is passed over. Raises ValueError
-    where a file cannot be read, and where nothing is left.
+    where a file or a folder cannot be read, and where nothing is left.
     """
     files: list[CorpusFile] = []
     contents: list[bytes] = []

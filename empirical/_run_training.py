@@ -85,7 +85,10 @@ class Descent:
                 }
 
     def checkpoint(self) -> Checkpoint:
-        """A copy on the CPU, after at least one step."""
+        """What training goes on from, after at least one step.
+
+        On the CPU these are the descent's own tensors, not copies: write them before the next step changes them.
+        """
         tensors = dict[str, Tensor]()
         for name, parameter in self.model.named_parameters():
             moments = self.optimiser.state[parameter]

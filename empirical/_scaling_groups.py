@@ -16,6 +16,19 @@ MOST_BUDGETS = 40
 """More budgets than any published table has are not looked for."""
 
 
+LOG_LARGEST = 700.0
+"""Computes whose logarithm is beyond this, on either side, are not held by a float, nor are numbers got from them."""
+
+
+def compute_overflows(points: ScalingPoints) -> str:
+    """Why C = 6 N D cannot be worked with, or ""."""
+    logs = points.log_parameters + points.log_tokens
+    worst = float(logs[np.argmax(np.abs(logs))])
+    if abs(worst) <= LOG_LARGEST:
+        return ""
+    return f"a C = 6 N D of about 10^{worst / np.log(10):.0f} FLOP is more than numbers here can hold"
+
+
 @dataclass(frozen=True)
 class RefusedGroup:
     """What a fit left out: `what` in words with its number `group` (FLOP of a budget, parameters of a size), and why."""

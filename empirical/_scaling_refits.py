@@ -91,11 +91,16 @@ def _undecided(
     if not converged or not np.isfinite(theta).all():
         return "no start converged"
     jacobian = form.with_jacobian(theta[None], points.log_parameters[left], points.log_tokens[left])[1][0]
+    return "" if decides(jacobian) else "these points do not decide all constants"
+
+
+def decides(jacobian: Float[np.ndarray, "points parameters"]) -> bool:
+    """Whether points with these slopes decide all constants: no combination of them moves hardly anything."""
+    if not np.isfinite(jacobian).all():
+        return False
     lengths = np.linalg.norm(jacobian, axis=0)
     values = np.linalg.svd(jacobian / np.where(lengths > 0, lengths, 1.0), compute_uv=False)
-    if not np.isfinite(values).all() or lengths.min() == 0 or values[-1] <= BLIND * values[0]:
-        return "these points do not decide all constants"
-    return ""
+    return bool(lengths.min() > 0 and values[-1] > BLIND * values[0])
 
 
 def constants_with_allocation(form: Form, theta: Float[np.ndarray, " parameters"]) -> dict[str, float]:

@@ -26,10 +26,10 @@ def learning_rate(architecture: Architecture, embed_dim: int) -> float:
         LSTM         D 262k: m = 48: .016 2.311, .032 2.144, .064 1.986, .128* 1.921
         LSTM         D 262k: m = 96: .008 2.203, .016 2.056, .032 1.820, .064* 1.775
 
-    Losses are one seed's, on 128 windows: differences of .02 say nothing. For transformers that is flat around the rule, and a
-    rate that falls as 1/m is what Yang et al. 2021 derive for Adam. For LSTMs the loss still fell at the largest rate that was
-    tried, so they may be under-tuned, the narrow ones most: compare their shapes, not their exponents. Beyond D = 524k nothing
-    was tried.
+    Losses are one seed's, on 128 windows of the very files that runs report their loss on: differences of .02 say nothing. For
+    transformers that is flat around the rule, and a rate that falls as 1/m is what Yang et al. 2021 derive for Adam. For LSTMs
+    the loss still fell at the largest rate that was tried, so they may be under-tuned, the narrow ones most: compare their
+    shapes, not their exponents. Beyond D = 524k nothing was tried.
     """
     if architecture == "lstm":
         return RATE_TIMES_WIDTH[architecture] / max(embed_dim, LEAST_RECURRENT_WIDTH)

@@ -62,6 +62,10 @@ class HeldOutLoss:
     the same windows, so a difference of two runs is known far better than either loss: an interval says how other files of this
     kind would come out, not how another seed would.
 
+    The files are held out from training, not from every choice: the rule of learning rates and the deviations of the initial
+    weights were chosen by the loss on windows of these same files, and no third part was kept for the losses that are reported.
+    They may be a little lower than on files that nobody looked at; by how much was not measured.
+
     Attributes:
         loss, low, high: mean over all windows and positions.
         by_position: rows position p = 1..n: mean loss of the token that is predicted from p tokens; columns mean, low, high.

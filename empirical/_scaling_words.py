@@ -61,7 +61,7 @@ def warnings_of(fit: "ScalingFit") -> tuple[str, ...]:
         )
     if seen is not None and seen.num_converged < seen.num_starts:
         lines.append(f"{seen.num_starts - seen.num_converged} of {seen.num_starts} starts did not converge")
-    if not weak.condition <= WEAK:
+    if fit.constants and not weak.condition <= WEAK:
         lines.append(f"the design hardly decides {weak.weakest}: condition number {weak.condition:.3g}")
     floor = fit.constants.get("E")
     if isinstance(fit.form, SumForm) and fit.form.floor and floor is not None and floor < NO_FLOOR * fit.points.loss.min():
@@ -138,11 +138,12 @@ def summary_lines(fit: "ScalingFit") -> tuple[str, ...]:
         lines.append(f"{symbol} = {part['value'].iloc[0]:.5g}" + (f" ({fit.level:.0%}: {ends})" if ends else ""))
     if fit.convergence is not None:
         seen = fit.convergence
-        spread = float(np.sqrt(np.mean(fit.residuals**2)))
-        lines.append(
-            f"objective {fit.objective:.6g} (sum of Huber losses, delta {fit.delta:g}), "
-            f"root mean square of ln L residuals {spread:.3g}"
-        )
+        if fit.constants:
+            spread = float(np.sqrt(np.mean(fit.residuals**2)))
+            lines.append(
+                f"objective {fit.objective:.6g} (sum of Huber losses, delta {fit.delta:g}), "
+                f"root mean square of ln L residuals {spread:.3g}"
+            )
         lines.append(
             f"{seen.reached_by} of {seen.num_starts} starts end at this minimum, {seen.num_elsewhere} at others, "
             f"{seen.num_starts - seen.num_converged} at none; "

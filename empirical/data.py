@@ -235,9 +235,9 @@ class WordCounts:
     """How often each word occurs, in all and in two halves of the files.
 
     Attributes:
-        words: in alphabetical order. halves: (2, num_words): counts in the files with even and with odd numbers. Halves by file
-        are what a split-half check of a
-            text wants: a word that one file uses all the time is frequent in one half only, as it would be in another text.
+        words: in the order of their bytes.
+        halves: (2, num_words): counts in the files with even and with odd numbers. Halves by file are what a split-half check of
+            a text wants: a word that one file uses all the time is frequent in one half only, as it would be in another text.
     """
 
     words: tuple[bytes, ...] = field(repr=False)

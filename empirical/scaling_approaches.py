@@ -10,7 +10,7 @@ centre drifts against the optimum across budgets bias a itself, by as much as th
 interval here knows of this bias; a drift is told in `notes`.
 """
 
-from math import inf, log, nan
+from math import exp, inf, log, nan
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,7 +29,7 @@ from empirical._scaling_approach import (
     sign_draws,
 )
 from empirical._scaling_curves import Curve, carried, curvature_is_clear, fit_curve, smoothest_degree
-from empirical._scaling_groups import RefusedGroup, densest_budgets, size_groups, size_labels
+from empirical._scaling_groups import RefusedGroup, compute_overflows, densest_budgets, size_groups, size_labels
 from empirical.regression import Points
 from empirical.scaling_points import ScalingPoints
 from theory.shapes import checked_integer
@@ -75,6 +75,8 @@ def iso_flop(
     if not 1 < tolerance < inf:
         raise ValueError(f"tolerance = {tolerance}: a finite factor > 1 is legal")
     refusals, notes, rows = list[RefusedGroup](), list[str](), list[dict[str, float]]()
+    if why := compute_overflows(points):
+        return build("iso-flop", optima_table([]), np.empty((0, 2)), ([], []), [], [], level, reason=why)
     if budgets is None:
         groups = densest_budgets(points, 2 * log(tolerance), least_sizes)
         centres = [float(np.exp(np.log(points.compute[part]).mean())) for part in groups]
@@ -111,6 +113,8 @@ def iso_flop(
     if lost > (1 - level) * bootstraps:
         notes.append(f"{lost} of {bootstraps} draws lose the minimum of a budget: the intervals are too narrow")
     notes += drift_notes(found, np.array(middles))
+    if len(rows) >= 2:
+        notes += _shape_notes(points, groups)
     return build(
         "iso-flop", optima, lines(found, drawn), (members, curves), refusals, notes, level, freedom=freedom, independent=True
     )  # fmt: skip
@@ -153,6 +157,8 @@ def envelope(
     _check(bootstraps, level)
     refusals, rows = list[RefusedGroup](), list[dict[str, float]]()
     members, curves = list[Columns](), list[Columns]()
+    if why := compute_overflows(points):
+        return build("envelope", optima_table([]), np.empty((0, 2)), (members, curves), [], [], level, reason=why)
     sizes, fitted, counts = list[float](), list[Curve](), list[int]()
     logs, signs = np.log(points.compute), sign_draws(points, bootstraps, seed)
     for size, part in size_groups(points):
@@ -258,6 +264,18 @@ def _minimum(curve: Curve, num_points: int, level: float) -> tuple[float, str]:
     if not curvature_is_clear(curve, num_points, level):
         return top, f"no clear minimum: its {num_points} points are not curved beyond their noise"
     return top, ""
+
+
+def _shape_notes(points: ScalingPoints, groups: list[Int[np.ndarray, " _"]]) -> list[str]:
+    """A note where points of one budget differ in C, or sizes differ from budget to budget: noise is then not all."""
+    widths = [float(np.ptp(np.log(points.compute[part]))) for part in groups]
+    spans = [float(np.ptp(points.log_parameters[part])) for part in groups]
+    if max(widths) <= 1e-6 and max(spans) - min(spans) <= 1e-6:
+        return []
+    return [
+        f"budgets are up to a factor {exp(max(widths)):.2f} of C wide and their sizes span {exp(min(spans)):.3g} to "
+        f"{exp(max(spans)):.3g} times the smallest: what this and the parabola's shape do to the exponent is in no interval"
+    ]
 
 
 def _drawn_minima(curve: Curve) -> Float[np.ndarray, " draws"]:

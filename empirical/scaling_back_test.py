@@ -65,10 +65,12 @@ class BackTest:
             if row["reason"]:
                 said.append(f"{row['form']}: not judged, {row['reason']}")
                 continue
+            share = row["remark"] and f"no intervals: {row['remark']}"
+            share = share or f"{row['coverage']:.0%} inside {self.level:.0%} intervals"
             said.append(
                 f"{row['form']}: log-RMSE {row['log_rmse_in']:.4f} on {row['num_in']} points below {self.cut:.3g} FLOP, "
                 f"{row['log_rmse_out']:.4f} on {row['num_out']} above, bias {row['bias_out']:+.4f}, "
-                + (f"no intervals: {row['remark']}" if row["remark"] else f"{row['coverage']:.0%} inside {self.level:.0%} intervals")
+                + share
                 + (" (best)" if row["form"] == self.best else "")
             )
         return tuple(said)

@@ -226,8 +226,9 @@ class _Tables:
     demand."""
 
     def __init__(
-        self, points: ScalingPoints, members: Int[np.ndarray, " points"], generator: np.random.Generator, resamples: int, least: int
-    ) -> None:
+        self, points: ScalingPoints, members: Int[np.ndarray, " points"], generator: np.random.Generator, resamples: int,
+        least: int,
+    ) -> None:  # fmt: skip
         units = int(members.max()) + 1
         self.members = members
         self.batch = max(1, BATCH // points.num_points)

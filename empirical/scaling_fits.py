@@ -21,7 +21,14 @@ from empirical._scaling_search import Convergence, search
 from empirical._scaling_words import constants_table, summary_lines, warnings_of
 from empirical.scaling_back_test import BackTest, back_test
 from empirical.scaling_bootstrap import Bootstrap, bootstrap_fit, natural_constants
-from empirical.scaling_identifiability import EQUAL_LOSSES, Identifiability, Refusal, design_refusals, identifiability
+from empirical.scaling_identifiability import (
+    HOPELESS,
+    PUBLISHED_AT,
+    Identifiability,
+    Refusal,
+    design_refusals,
+    identifiability,
+)
 from empirical.scaling_influence import Influence, influence
 from empirical.scaling_points import ScalingPoints, points_from_table
 from empirical.scaling_profiles import Profile, profile_likelihood, profile_symbols
@@ -45,7 +52,7 @@ class ScalingFit:
         form: the formula; `form.symbols` names theta's entries.
         points: the table.
         delta: of the Huber loss on residuals of ln L.
-        theta: the minimum, NaN where the fit was refused.
+        theta: the minimum, NaN where the fit was refused, or the minimum is none, or no law.
         objective: the unscaled Huber sum there.
         law: the law of `theory.scaling`; None where the fit was refused or its constants are outside of what the law allows.
         refusals: why the table cannot carry this law, or why the minimum is none; empty otherwise.
@@ -148,15 +155,16 @@ def fit_scaling_law(
         back_test_cut: the cut, FLOP; None lets the table choose.
         seed: of every random draw.
         starts: starting values, (starts, parameters) in the form's symbols; None takes the form's grid (4,500 for "hoffmann").
-        anyway: fit although the table cannot carry the law; the reasons become warnings. Losses that are all equal stay refused.
+        anyway: fit although the table cannot carry the law; the reasons become warnings. Losses that are
+            all equal, and numbers too large to be worked with, stay refused.
         progress: called with (stage, done, all).
 
     Returns:
         The fit. Where the table cannot carry the law, one without law, with refusals.
 
     Raises:
-        ValueError: no table, an unknown law, delta not > 0, bootstraps under 20 but not 0, another level, starts of another shape or
-            not finite.
+        ValueError: no table, an unknown law, delta not > 0, bootstraps under 20 but not 0, another level, starts of another
+            shape or not finite.
     """
     table = points if isinstance(points, ScalingPoints) else _table(points)
     form = _form(law)
@@ -170,33 +178,42 @@ def fit_scaling_law(
         legal = f"(at least 1, {form.num_parameters}) finite numbers are legal for {form.name!r}"
         raise ValueError(f"starts has shape {begin.shape}: {legal}")
     refusals = design_refusals(form, table)
-    if refusals and (not anyway or any(one.what == EQUAL_LOSSES for one in refusals)):
-        nothing = np.full(form.num_parameters, np.nan)
-        before = identifiability(form, table)
-        return ScalingFit(form, table, delta, nothing, float("nan"), None, refusals, (), None, before, level=level)
+    if refusals and (not anyway or any(one.what in HOPELESS for one in refusals)):
+        return _refused(form, table, delta, level, refusals, None)
     theta, objective, convergence = search(form, table, begin, delta, seed, progress)
     fitted, failures = _law(form, theta, table, convergence)
-    fit = ScalingFit(
-        form, table, delta, theta, objective, fitted, failures, tuple(f"fitted anyway, {one}" for one in refusals), convergence,
-        identifiability(form, table, theta), level=level,
-    )  # fmt: skip
+    if failures:
+        return _refused(form, table, delta, level, failures + (refusals if anyway else ()), convergence)
     parts: dict[str, Any] = {}
-    if not failures:
-        if back_tested:
-            rivals = ("hoffmann", "tied", "no-floor", "kaplan")
-            forms = (form.name,) if form.name in FORMS and form.name not in rivals else rivals
-            parts["back_test"] = back_test(table, cut=back_test_cut, forms=forms, delta=delta, level=level, seed=seed)
-        parts |= _uncertainty(form, table, theta, delta, bootstraps, level, profiles, seed, progress)
-        if influence:
-            parts["influence"] = _influence(form, table, theta, delta=delta)
-    fit = replace(fit, **parts)
+    if back_tested:
+        rivals = ("hoffmann", "tied", "no-floor", "kaplan")
+        forms = (form.name,) if form.name in FORMS and form.name not in rivals else rivals
+        parts["back_test"] = back_test(table, cut=back_test_cut, forms=forms, delta=delta, level=level, seed=seed)
+    parts |= _uncertainty(form, table, theta, delta, bootstraps, level, profiles, seed, progress)
+    if influence:
+        parts["influence"] = _influence(form, table, theta, delta=delta)
+    fit = ScalingFit(
+        form, table, delta, theta, objective, fitted, (), tuple(f"fitted anyway, {one}" for one in refusals), convergence,
+        identifiability(form, table, theta), level=level, **parts,
+    )  # fmt: skip
     return replace(fit, warnings=fit.warnings + warnings_of(fit))
 
 
 _influence = influence  # the argument of `fit_scaling_law` has the same name
 
 
-def _table(points: object) -> ScalingPoints:
+def _refused(
+    form: Form, points: ScalingPoints, delta: float, level: float, refusals: tuple[Refusal, ...], convergence: Convergence | None
+) -> ScalingFit:
+    """A fit without anything that could be taken for a result."""
+    nothing = np.full(form.num_parameters, np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        before = identifiability(form, points, None if form.name in PUBLISHED_AT else nothing)
+    fit = ScalingFit(form, points, delta, nothing, float("nan"), None, refusals, (), convergence, before, level=level)
+    return replace(fit, warnings=warnings_of(fit))
+
+
+def _table(points: Any) -> ScalingPoints:
     """Points from a pandas table. Raises ValueError for anything else."""
     if not (hasattr(points, "columns") and hasattr(points, "iloc")):
         raise ValueError(f"points = {type(points).__name__}: ScalingPoints or a pandas table are legal")

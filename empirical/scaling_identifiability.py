@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from empirical._scaling_forms import Form, LineForm
+from empirical._scaling_groups import compute_overflows, size_labels
 from empirical.scaling_points import ScalingPoints
 
 LEAST_DECADES = 1.0
@@ -19,13 +20,15 @@ LEAST_ACROSS = 0.1
 """Decades of standard deviation across the main line of the cloud (log10 N, log10 D): less is collinear. One
 tokens-per-parameter rule kept within a factor of two has about 0.07."""
 SAME = 0.01
-"""Sizes whose logs differ by less are one size (digitised tables jitter)."""
+"""Sizes whose logs differ by less are one size (digitised tables jitter); they don't chain."""
 LEAST_RANGE = 1e-9
 """Losses whose logs all lie within this are one loss, and what is left is rounding."""
-EQUAL_LOSSES = "all losses are equal"
+EQUAL_LOSSES, OVERFLOW = "all losses are equal", "numbers are out of range"
+HOPELESS = (EQUAL_LOSSES, OVERFLOW)
+"""What no fit can be made of, whatever the reader accepts."""
 _WORDS = {"a": "A", "b": "B", "e": "E", "c": "N_c", "d": "D_c", "q": "alpha_N / alpha_D", "s": "alpha_D"}
 # Where a law stands before anything is fitted: Besiroglu et al. 2024 (Huber sum), Muennighoff et al. 2023, Kaplan et al. 2020.
-_BEFORE = {
+PUBLISHED_AT = {
     "hoffmann": (6.169246, 7.670157, 0.597307, 0.347310, 0.367172),
     "tied": (6.255414, 7.304997, 0.625480, 0.352660),
     "no-floor": (2.5, 2.9, 0.1, 0.1),
@@ -96,7 +99,7 @@ class Identifiability:
 def design_of(points: ScalingPoints) -> Design:
     """The facts about a table's design."""
     log_n, log_d = points.log_parameters, points.log_tokens
-    sizes, amounts = _labels(log_n), _labels(log_d)
+    sizes, amounts = size_labels(log_n, SAME), size_labels(log_d, SAME)
     logs = np.column_stack([log_n, log_d]) / np.log(10)
     centred = logs - logs.mean(0)
     across = float(np.linalg.svd(centred, compute_uv=False)[-1] / np.sqrt(len(logs))) if len(logs) > 1 else 0.0
@@ -113,6 +116,8 @@ def design_of(points: ScalingPoints) -> Design:
 def design_refusals(form: Form, points: ScalingPoints) -> tuple[Refusal, ...]:
     """Why this table cannot carry a fit of this form; empty where nothing speaks against it."""
     design, reasons = design_of(points), list[Refusal]()
+    if why := compute_overflows(points):
+        reasons.append(Refusal(OVERFLOW, why))
     if points.num_points > 1 and (spread := float(np.ptp(points.log_loss))) <= LEAST_RANGE:
         reasons.append(Refusal(EQUAL_LOSSES, f"ln L varies by {spread:.2g} in all: nothing in this table scales"))
     least = 2 * form.num_parameters
@@ -156,9 +161,9 @@ def identifiability(
     Raises ValueError for a form without published constants and no theta, or a theta of another length.
     """
     at = "the fit" if theta is not None else "published constants"
-    if theta is None and form.name not in _BEFORE:
-        raise ValueError(f"form = {form.name!r}: without theta one of {', '.join(_BEFORE)} is legal")
-    row = np.array(_BEFORE[form.name] if theta is None else theta, dtype=np.float64)
+    if theta is None and form.name not in PUBLISHED_AT:
+        raise ValueError(f"form = {form.name!r}: without theta one of {', '.join(PUBLISHED_AT)} is legal")
+    row = np.array(PUBLISHED_AT[form.name] if theta is None else theta, dtype=np.float64)
     if row.shape != (form.num_parameters,):
         raise ValueError(f"theta has shape {row.shape}: ({form.num_parameters},) is legal for {form.name!r}")
     jacobian = form.with_jacobian(row[None], points.log_parameters, points.log_tokens)[1][0]
@@ -175,14 +180,6 @@ def identifiability(
 
 def _decades(logs: Float[np.ndarray, " points"]) -> float:
     return float(np.ptp(logs) / np.log(10))
-
-
-def _labels(logs: Float[np.ndarray, " points"]) -> np.ndarray:
-    """Numbers of groups of nearly equal values, from the smallest up."""
-    order = np.argsort(logs, kind="stable")
-    labels = np.empty(len(logs), dtype=np.int64)
-    labels[order] = np.concatenate([[0], np.cumsum(np.diff(logs[order]) > SAME)])
-    return labels
 
 
 def _words(form: Form, jacobian: Float[np.ndarray, "points parameters"], direction: Float[np.ndarray, " parameters"]) -> str:

@@ -18,7 +18,8 @@ from scipy import stats
 from empirical._regression_lines import check_level
 from empirical._scaling_engine import minimise
 from empirical._scaling_forms import FORMS, HOFFMANN_BY_ALLOCATION, Form
-from empirical._scaling_noise import noise_scale
+from empirical._scaling_noise import NO_NOISE, noise_scale
+from empirical._scaling_refits import decides
 from empirical.scaling_bootstrap import checked_theta, natural_constants
 from empirical.scaling_points import ScalingPoints
 
@@ -50,7 +51,8 @@ class Profile:
             known.
         level: of confidence.
         threshold: the objective at the ends.
-        reason: why an end is open or not known, or what weakens the interval; "" where there is nothing to say.
+        reason: why an end is open or not known, or what weakens the interval; "" where there is nothing to say. On a
+            table without noise, whose residuals are rounding, both ends are the estimate.
     """
 
     symbol: str
@@ -168,6 +170,7 @@ class _Search:
         residuals = prediction[0] - self.data[2]
         runs = None if points.runs is None else np.unique(np.array(points.runs), return_inverse=True)[1].ravel()
         self.scale = noise_scale(residuals, jacobian[0], delta, runs)
+        self.exact = bool((np.abs(residuals) <= NO_NOISE).all()) and len(residuals) > len(row) and decides(jacobian[0])
         inner = np.minimum(np.abs(residuals), delta)
         self.best = float((inner * (np.abs(residuals) - 0.5 * inner)).sum())
         self.centre = float(row[along.index])
@@ -244,6 +247,9 @@ class _Search:
 
         if not self.along.least <= self.centre <= self.along.most:
             return self._result(symbol, estimate, nan, nan, f"{symbol} = {estimate:.4g} lies outside of what it can be")
+        if self.exact:
+            reason = "the law passes through all points and they decide its constants: what is left is rounding"
+            return self._result(symbol, estimate, self.centre, self.centre, reason)
         if self.scale.reason:
             return self._result(symbol, estimate, nan, nan, self.scale.reason)
         if not (np.isfinite(self.rise) and self.rise > 0 and self.error > 0):
@@ -303,7 +309,8 @@ class _Search:
             ends = [nan if np.isnan(end) else limits.get(end, natural(end) if np.isfinite(end) else end) for end in (low, high)]
         order, known = np.argsort(grid), not (np.isnan(low) or np.isnan(high))
         thetas = HOFFMANN_BY_ALLOCATION.full_theta(self.thetas) if self.by_allocation else self.thetas
-        threshold = float(self.objective.min() + 0.5 * self.critical * self.rise) if known else nan
+        allowed = 0.0 if self.exact else 0.5 * self.critical * self.rise if known else nan
+        threshold = float(self.objective.min() + allowed)
         first, second = sorted(ends)
         return Profile(
             symbol, estimate, grid[order], self.objective[order], thetas[order], first, second, self.level, threshold, reason

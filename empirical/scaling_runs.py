@@ -45,7 +45,8 @@ SCALING_COLUMNS = (
     "batch_size", "steps", "seed", "tier", "corpus", "tokenizer", "tokens_per_byte", "python_version", "seconds", "failure",
 )  # fmt: skip
 """Columns of `read_runs`, a row per finished run: N both ways, D, FLOP (three forward passes, counted in full, not 6 N D), loss
-on held-out files in nats per token with its 95% interval, loss of the last part of training, settings, where it comes from."""
+on held-out files in nats per token with its 95% interval (`HeldOutLoss` says what was chosen on these files), loss of the last
+part of training, settings, where it comes from."""
 POSITION_COLUMNS = (
     "name", "architecture", "total_parameters", "non_embedding_parameters", "tokens", "seed", "tier", "corpus",
     "position", "loss", "loss_low", "loss_high",

@@ -37,7 +37,11 @@ class _Work:
 
     def __call__(self, run: HopRun, tell: Callable[[Message], None]) -> TrainedHops:
         folder = self.place / run.name
-        trained = train_hops(run, folder, device=self.device, progress=lambda step, _, loss: tell(Message(run.name, step, loss)))
+
+        def show(step: int, steps: int, loss: float) -> None:
+            tell(Message(run.name, step, loss, steps))
+
+        trained = train_hops(run, folder, device=self.device, progress=show)
         if not trained.failure:
             errors = measure_hops(trained.model, run.task, num_strings=self.strings, seed=self.seed)
             table = errors.table(

@@ -29,6 +29,8 @@ class Message:
     name: str
     step: int = 0
     loss: float = 0.0
+    steps: int = 0
+    """In all. A message from the last step always gets through; 0 where that is not known."""
     failure: str = ""
     finished: bool = False
 
@@ -129,7 +131,7 @@ def _in_a_process(run: RunT, work: Work[RunT], messages: Any) -> None:
         parent = multiprocessing.parent_process()
         if asked_to_end or parent is None or not parent.is_alive():
             raise KeyboardInterrupt  # between two steps: what is there gets into a checkpoint
-        if time.monotonic() - told > TELL_EVERY:
+        if message.step == message.steps or time.monotonic() - told > TELL_EVERY:
             told = time.monotonic()
             messages.put(message)
 

@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,11 @@ class _Work:
 
 
 def _train_one(run: ScalingRun, corpus: Corpus, place: Path, tell: Callable[[Message], None]) -> None:
-    train_run(run, corpus, place / run.name, progress=lambda step, _, loss: tell(Message(run.name, step, loss)))
+    def show(step: int, steps: int, loss: float) -> None:
+        tell(Message(run.name, step, loss, steps))
+
+    trained = train_run(run, corpus, place / run.name, progress=show)
+    show(run.steps, run.steps, trained.loss)  # one that diverged, or that was only measured, is done as well
 
 
 def corpus_of(runs: Sequence[ScalingRun]) -> Corpus:
@@ -93,7 +98,9 @@ def train(*, names: Sequence[str], tier: str, jobs: int | None, list_only: bool,
         table = read_runs(folder, tier)
         named = {run.name for run in runs}
         console.show(_results(table[table["name"].isin(named)], tier))
-        for line in _law(table):
+        with _stages() as progress:
+            lines = _law(table, progress)
+        for line in lines:
             console.say(line)
         console.say(f"corpus: {len(corpus.files)} files, {len(corpus.tokens):,} tokens of Python {corpus.python_version}, "
                     f"digest {corpus.digest[:12]}")
@@ -202,21 +209,27 @@ def points_of(table: pd.DataFrame, count: ParameterCount) -> ScalingPoints:
     )  # fmt: skip
 
 
-def _law(table: pd.DataFrame) -> list[str]:
+@contextmanager
+def _stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that shows one stage of a fit after another."""
+    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("fit", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
+
+
+def _law(table: pd.DataFrame, progress: Callable[[str, int, int], None]) -> list[str]:
     """The law of Hoffmann et al. 2022 fitted to the transformers, N counted both ways; or why not."""
     from empirical.scaling_fits import fit_scaling_law
 
     lines = []
     for count, _ in COUNTS:
         try:
-            fit = fit_scaling_law(points_of(table, count))
+            fit = fit_scaling_law(
+                points_of(table, count), progress=lambda stage, *done, count=count: progress(f"N {count}: {stage}", *done)
+            )
         except ValueError as error:
             lines.append(f"no law, N {count}: {error}")
             continue
         lines.append(f"E + A/N^alpha + B/D^beta of the transformers, N {count}:")
-        lines.extend(f"  {line}" for line in _summary(fit.summary()))
+        lines.extend(f"  {line}" for line in fit.summary())
     return lines
-
-
-def _summary(summary: str | Sequence[str]) -> list[str]:
-    return summary.splitlines() if isinstance(summary, str) else list(summary)

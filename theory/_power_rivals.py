@@ -10,9 +10,9 @@ nodes and weights; so one code serves both. With u = ln(x / x_min) and t = x / x
 
 The last three turn into the power law as bend, power or rate go to 0: they contain it, at the edge of what they allow. So their
 best likelihood is never below the power law's, up to the search, and no amount of data can speak against them: what data can do
-is to leave no room for a bend that matters, up or down, which `largest_drift` measures. (The package powerlaw 2.0.0, which fits the same laws, holds
-exponents at 3 or below unless told otherwise, stops short of the optimum for the stretched exponential, and takes seconds per
-truncated law: it serves as a second opinion in the tests.)
+is to leave no room for a bend that matters, up or down, which `largest_drift` measures. (The package powerlaw 2.0.0, which fits
+the same laws, holds exponents at 3 or below unless told otherwise, stops short of the optimum for the stretched exponential, and
+takes seconds per truncated law: it serves as a second opinion in the tests.)
 """
 
 from collections.abc import Callable
@@ -179,15 +179,15 @@ def _against(
             value = data.log_total(lambda u: law(theta, u)) - observed
         return value if np.isfinite(value) else 1e6
 
-    bounds = [(-40.0, 40.0)] * len(starts[0])
+    def search(start: Vector, in_theta: float, in_cost: float) -> optimize.OptimizeResult:
+        return optimize.minimize(
+            cost, start, method="Nelder-Mead", bounds=[(-40.0, 40.0)] * len(start),
+            options={"xatol": in_theta, "fatol": in_cost, "maxiter": 2000},
+        )  # fmt: skip
+
+    tries = [search(np.array(start), 0.05, 1e-5) for start in starts]  # coarse from everywhere, fine from the best
     near = float(np.clip(1e-4 / data.counts.sum(), 1e-10, 1e-7))  # of the mean: 1e-4 of the sum
-    tries = [
-        optimize.minimize(
-            cost, np.array(start), method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-4, "fatol": near, "maxiter": 2000}
-        )
-        for start in starts
-    ]
-    best = min(tries, key=lambda tried: float(tried.fun))
+    best = search(min(tries, key=lambda tried: float(tried.fun)).x, 1e-4, near)
     if not best.success or best.fun >= 1e6:
         return RivalTest(rival, float("nan"), float("nan"), "neither", reason=f"{rival}: the search for its parameters failed")
     theta = np.asarray(best.x)
@@ -268,7 +268,7 @@ def _room(data: TailData, slope: float, change: Density) -> float:
             first += float(np.clip(np.clip(move, -0.5, 0.5) / spread, -most, most))
         return float(largest) + float(np.log(total)) + first * mean + share * slope * mean_change
 
-    best = optimize.minimize_scalar(profile, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": 1e-5})
+    best = optimize.minimize_scalar(profile, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": 1e-4})
     bound = float(best.fun) + 1.353 / float(data.counts.sum())
     if min(profile(-_WIDEST), profile(_WIDEST)) <= bound:
         return float("inf")

@@ -145,7 +145,14 @@ def fit_power_law(
                              at least 50 values that spans a decade.
         not distinguishable  everything else: what is missing is in the reasons.
 
-@@RATES@@
+    So one true power law in ten is rejected by its p alone, and a few more by a rival, by design; and it takes about 3000 values
+    to be called one. Measured (40 replicates, 20 candidates; in brackets "power law", "not distinguishable", "rejected"): Pareto
+    with g = 2.5, n = 1000 (0, 35, 5), 3000 (25, 13, 2) and 5000 (15, 4, 1); Zipf with g = 2.2, n = 3000 (11, 10, 3); n = 1500
+    of a lognormal with sigma = 1 (0, 13, 11) and of an exponential (0, 10, 14); mixtures of Pareto laws whose local exponent
+    flattens, a tenth with g = 1.8 and the rest with g = 3, n = 1500 (0, 10, 30), or 2.6, n = 1000 (0, 32, 8). For known x_min
+    and n = 1000 one of the three rivals that contain the power law is wrongly preferred in 20 of 340 samples with g = 2.5 and 1
+    of 140 with g = 4, and where a lognormal holds with bend .2, .35 or .6 (slope 1.5) in 13, 23 and 24 of 25; Vuong's test at
+    .05 prefers the lognormal in 0 of the 480 samples, and in 0, 5 and 13 of 25.
 
     Values are taken for independent draws. Counts of words or tokens are not quite that: p is then too strict, if anything.
 

@@ -11,6 +11,7 @@ sqrt q)^2] with density sqrt((l+ - x)(x - l-)) / (2 pi q x), and for q > 1 a sha
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,16 +23,9 @@ from theory.power_laws import PowerLawFit, PowerLawVerdict, fit_power_law
 from theory.shapes import checked_integer
 
 __all__ = [
-    "MarchenkoPastur",
-    "NullTest",
-    "SpectrumVerdict",
-    "independence_residuals",
-    "judge_spectrum",
-    "local_slopes",
-    "quarter_circle_cdf",
-    "quarter_circle_density",
-    "quarter_circle_quantiles",
-]
+    "MarchenkoPastur", "NullTest", "SpectrumVerdict", "independence_residuals", "judge_spectrum",
+    "local_slopes", "quarter_circle_cdf", "quarter_circle_density", "quarter_circle_quantiles",
+]  # fmt: skip
 
 NULL_LEVEL = 0.05
 LEAST_TAIL = 30
@@ -303,12 +297,18 @@ def _fitted_law(values: Float[np.ndarray, " rank"], shape: tuple[int, ...], cent
 
     The median, as a few large values should not move it. Where it is 0 (a matrix of low rank) the mean takes its place.
     """
-    law = MarchenkoPastur(shape[1] / _rows_left(shape, centre))
-    middle = law.quantiles(np.array([1 - 0.5 * (1 - law.share_of_zeros)]))[0]
-    variance = float(np.median(values**2)) / middle
+    ratio = shape[1] / _rows_left(shape, centre)
+    variance = float(np.median(values**2)) / _median(ratio)
     if variance < 1e-20 * values[0] ** 2:
         variance = float(np.sum(values**2)) / shape[1]
-    return MarchenkoPastur(law.ratio, variance), float(np.sqrt(variance))
+    return MarchenkoPastur(ratio, variance), float(np.sqrt(variance))
+
+
+@lru_cache(maxsize=8)
+def _median(ratio: float) -> float:
+    """Of the eigenvalues above 0 at variance 1; every copy of a null asks for the same one."""
+    law = MarchenkoPastur(ratio)
+    return float(law.quantiles(np.array([1 - 0.5 * (1 - law.share_of_zeros)]))[0])
 
 
 def _distance(values: Float[np.ndarray, " rank"], law: MarchenkoPastur) -> float:

@@ -1,5 +1,6 @@
 """Corpora that can be told apart: which files, which bytes, which tokens; and what is counted in them."""
 
+import os
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empirical._data_bpe import encode_files, train_tokenizer
@@ -73,6 +74,20 @@ def test_the_corpus_is_the_same_wherever_it_lies(folder: Path, tmp_path_factory:
     assert first.files == second.files
     require_same_corpus(first, second)
     require_same_corpus(first.digest, second)
+
+
+def test_a_folder_that_cannot_be_read_is_refused_and_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def guarded(place):
+        if Path(place).name in ("json", "test"):  # the second is not wanted, so nobody looks into it
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(ValueError, match=r"json cannot be read \(Permission denied\)") as caught:
+        stdlib_corpus(folder=folder)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "content", "told"), [
@@ -171,6 +186,7 @@ def test_halves_of_words_are_those_of_files(folder: Path) -> None:
     assert counted.words.count("gr\xfc\xdfe".encode("latin-1")) == 1
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 4), max_size=30))
 def test_counts_and_pairs_are_what_a_loop_counts(tokens: list[int]) -> None:
     array = np.array(tokens, dtype=np.uint16)

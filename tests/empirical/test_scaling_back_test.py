@@ -1,5 +1,6 @@
 """Predictions above a compute cut: an exact law predicts exactly, wrong ones are found out, the arithmetic is done again."""
 
+from dataclasses import replace
 from math import isnan, log, sqrt
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import stats
 
 from empirical._scaling_forms import FORMS
+from empirical._scaling_noise import noise_scale
 from empirical.scaling_back_test import BackTest, back_test
 from empirical.scaling_points import ScalingPoints
 
@@ -31,9 +33,12 @@ def test_the_true_law_predicts_and_its_rivals_do_not() -> None:
     assert len(found.sentences) == 4 and sum("(best)" in sentence for sentence in found.sentences) == 1
 
 
-def test_numbers_are_those_of_the_definition() -> None:
+@pytest.mark.parametrize("with_runs", [False, True], ids=["points", "runs"])
+def test_numbers_are_those_of_the_definition(with_runs: bool) -> None:
     """Every number again, from the constants of the row, with weights and widths written out."""
     points = table(noise=0.004, seed=3)
+    if with_runs:
+        points = replace(points, runs=tuple(f"run {place % 30}" for place in range(points.num_points)))
     cut = float(np.median(points.compute))
     found = back_test(points, cut=cut, forms=("hoffmann",), level=0.8)
     row = found.table.iloc[0]
@@ -46,8 +51,11 @@ def test_numbers_are_those_of_the_definition() -> None:
     slopes = FORMS["hoffmann"].with_jacobian(theta[None], points.log_parameters, points.log_tokens)[1][0]
     inside = slopes[below]
     spread = sqrt(missed[below] @ missed[below] / (below.sum() - 5))
-    open_constants = np.einsum("ip,pq,iq->i", slopes[~below], np.linalg.inv(inside.T @ inside), slopes[~below])
-    widths = stats.t.ppf(0.9, below.sum() - 5) * spread * np.sqrt(1 + open_constants)
+    numbers = np.flatnonzero(below) % 30 if with_runs else None
+    covariance = noise_scale(missed[below], inside, 1e-3, numbers).covariance
+    open_constants = np.einsum("ip,pq,iq->i", slopes[~below], covariance, slopes[~below])
+    freedom = 29 if with_runs else below.sum() - 5
+    widths = stats.t.ppf(0.9, freedom) * np.sqrt(spread**2 + open_constants)
     assert row["coverage"] == pytest.approx((np.abs(missed[~below]) <= widths).mean()) and 0.5 < row["coverage"] < 1
     assert found.cut == cut and found.level == 0.8
 
@@ -72,7 +80,8 @@ def nothing_judged(found: BackTest) -> bool:
 
 def test_no_split_is_told() -> None:
     points = table(count=30)
-    for cut, words in ((1e10, "less than 1e+10"), (1e30, "at least 1e+30")):
+    order = np.sort(points.compute)
+    for cut, words in ((1e10, "less than 1e+10"), (1e30, "at least 1e+30"), (order[3], "3 of 30 points have less than")):
         found = back_test(points, cut=cut)
         assert words in found.reason and nothing_judged(found) and "no back-test" in found.sentences[0]
     sizes = np.geomspace(1e8, 1e9, 10)
@@ -83,7 +92,8 @@ def test_no_split_is_told() -> None:
 def test_forms_with_too_few_points_below_have_a_reason_and_others_numbers() -> None:
     found = back_test(table(count=9, noise=0.001), cut=None, forms=("hoffmann", "kaplan-compute"))
     rows = found.table.set_index("form")
-    assert rows.loc["hoffmann", "reason"] == "5 points for 5 free constants" and isnan(rows.loc["hoffmann", "coverage"])
+    assert rows.loc["hoffmann", "reason"] == "5 points below the cut for 5 free constants"
+    assert isnan(rows.loc["hoffmann", "coverage"])
     assert rows.loc["kaplan-compute", "reason"] == "" and found.best == "kaplan-compute"
     assert "not judged" in found.sentences[0] and isnan(rows.loc["hoffmann", "E"])
 

@@ -115,6 +115,15 @@ def test_checkpoints_of_one_run_are_not_ten_points():
     assert any("trust the bootstrap by run" in line for line in pairs.warnings) and not runs.warnings
 
 
+def test_batches_change_nothing(monkeypatch):
+    points, seen = drawn(30, 0.01, 2), []
+    whole = bootstrap_fit(HOFFMANN, points, TRUTH, resamples=24, seed=3)
+    monkeypatch.setattr(scaling_bootstrap, "BATCH", 7 * 30)
+    parts = bootstrap_fit(HOFFMANN, points, TRUTH, resamples=24, seed=3, progress=lambda done, of: seen.append((done, of)))
+    assert parts.thetas == pytest.approx(whole.thetas, rel=1e-5) and parts.num_failed == whole.num_failed
+    assert seen == sorted(seen) and seen[-1] == (24, 24)
+
+
 def test_same_seed_same_bits_and_progress_ends():
     points, seen = drawn(30, 0.01, 2), []
     first, again, other = (

@@ -1,5 +1,7 @@
 """A whole fit: recovery of a law, refusals with their reasons, certificates that can say no, tables and allocation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,29 +106,82 @@ def test_refused_table_fitted_anyway_warns():
 
 
 def test_certificate_can_say_no():
-    stuck = np.array([[0.0, 25.0, -1.0, 2.0, 0.0]]), np.array([[6.2, 7.6, 0.6, 0.35, 0.36]])
-    fit = quick(drawn(), starts=np.concatenate([stuck[1], [[0.0, 0.0, 1.0, 2.0, 2.0]]]))
-    alone = quick(drawn(), starts=stuck[1])
-    assert alone.convergence.certified
-    if fit.convergence.num_elsewhere:
-        assert not fit.convergence.certified and any("ten best" in line for line in fit.warnings)
+    """A start whose term in N is nothing at once stays in the valley of laws without N: stationary, and far from the minimum."""
+    good, flat = [6.2, 7.6, 0.6, 0.35, 0.36], [0.0, 0.0, 1.0, 2.0, 0.0]
+    assert quick(drawn(), starts=np.array([good])).convergence.certified
+    fit = quick(drawn(), starts=np.array([good, flat]))
     seen = fit.convergence
-    assert seen.reached_by + seen.num_elsewhere + (seen.num_starts - seen.num_converged) == seen.num_starts == 2
+    assert (seen.num_starts, seen.num_converged, seen.reached_by, seen.num_elsewhere) == (2, 2, 1, 1)
+    assert not seen.certified and seen.runner_up > 1.5 and any("ten best" in line for line in fit.warnings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"loss": np.full(60, 2.5)}, "all losses are equal"),
+        ({"parameters": drawn().parameters * 1e295}, "numbers are out of range"),
+    ],
+    ids=["equal", "huge"],
+)
+def test_what_no_fit_can_be_made_of_stays_refused(changed, what):
+    for anyway in (False, True):
+        fit = quick(replace(drawn(), **changed), anyway=anyway)
+        assert what in [one.what for one in fit.refusals] and fit.law is None and fit.convergence is None and fit.table().empty
+
+
+def test_a_table_without_noise_has_intervals_without_width():
+    fit = fit_scaling_law(drawn(40, noise=0.0), bootstraps=40, starts=STARTS[:5])
+    assert fit.convergence.certified and sum("passes through all points" in line for line in fit.warnings) == 1
+    assert [fit.constants[name] for name in ("E", "A", "alpha")] == pytest.approx([1.8172, 482.01, 0.3478], rel=1e-6)
+    table = fit.table()
+    assert np.isfinite(table[["low", "high"]]).all(axis=None)
+    assert table["low"].to_numpy() == pytest.approx(table["high"].to_numpy(), rel=1e-6)
+    assert fit.influence.sentences == ("leaving points out moves neither E nor a",)
+    assert fit.back_test.table.set_index("form").loc["hoffmann", "coverage"] == 1
+
+
+def test_points_far_off_are_named():
+    points = drawn()
+    n, loss = points.parameters.copy(), points.loss.copy()
+    assert not any("point " in line for line in quick(points).warnings)
+    n[7] /= 1e6
+    loss[11] *= 3
+    lines = quick(replace(points, parameters=n, loss=loss)).warnings
+    assert any("3 decades of N" in line and f"point 7 (N = {n[7]:.4g}" in line for line in lines)
+    assert any("times the median" in line and "point 11 (" in line for line in lines)
+
+
+def test_dense_tables_have_as_many_sizes_as_they_have():
+    """20,000 log-uniform sizes over two decades: a chain of neighbours is not one size; no square of them is made."""
+    n, d = 10 ** np.random.default_rng(0).uniform(8, 10, (2, 20_000))
+    points = ScalingPoints.of(n, d, LAW(N=n, D=d))
+    design = design_of(points)
+    assert 200 < design.num_parameters <= 1 + np.log(100) / 0.01  # 461 would touch
+    assert not design_refusals(FORMS["hoffmann"], points)
+    assert np.isfinite(identifiability(FORMS["hoffmann"], points).condition)
+
+
+@pytest.mark.bad_input
+def test_no_table_is_an_error_in_one_line():
+    with pytest.raises(ValueError, match="points = NoneType") as caught:
+        fit_scaling_law(None)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_minimum_that_is_no_law_is_refused():
     points = drawn(noise=0.0)
     rising = ScalingPoints.of(points.parameters, points.tokens, np.exp(0.05 * points.log_parameters + 0.05 * points.log_tokens))
-    fit = quick(rising, "no-floor", starts=None)
-    assert fit.law is None and "no law" in fit.refusals[0].what
+    fit = quick(rising, "no-floor", starts=FORMS["no-floor"].starts()[::40])
+    assert fit.law is None and "no law" in fit.refusals[0].what and fit.table().empty and not fit.constants
 
 
 def test_exact_table_gives_exact_constants_whatever_the_form():
     n, d = drawn().parameters, drawn().tokens
     kaplan = ((6.4e13 / n) ** (0.076 / 0.103) + 1.8e13 / d) ** 0.103
-    fit = quick(ScalingPoints.of(n, d, kaplan), "kaplan", starts=None)
+    fit = quick(ScalingPoints.of(n, d, kaplan), "kaplan", starts=FORMS["kaplan"].starts()[::20])
     assert fit.constants == pytest.approx({"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103}, rel=1e-5)
-    line = quick(ScalingPoints.of(n, d, (8.8e13 / n) ** 0.076), "kaplan-parameters", starts=None)
+    few = FORMS["kaplan-parameters"].starts()[::5]
+    line = quick(ScalingPoints.of(n, d, (8.8e13 / n) ** 0.076), "kaplan-parameters", starts=few)
     assert line.law.constants == pytest.approx({"N_c": 8.8e13, "alpha_N": 0.076}, rel=1e-6)
     with pytest.raises(ValueError, match="optimal allocation"):
         line.allocation(1e21)

@@ -65,11 +65,14 @@ def whole(corpus, tmp_path_factory):
     return train_run(RUN, corpus, folder / "smoke" / RUN.name), folder
 
 
-def interrupted_at(step):
-    """A progress callback that presses Ctrl-C behind a step."""
+def interrupted_at(step, time=1):
+    """A progress callback that presses Ctrl-C when it is told of a step for so many times."""
+    told = 0
 
     def progress(now, _steps, _loss):
-        if now == step:
+        nonlocal told
+        told += now == step
+        if told == time:
             raise KeyboardInterrupt
 
     return progress
@@ -80,10 +83,12 @@ def same_weights(first, second):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_run(name, corpus, tmp_path):
+def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_run(name, corpus, whole, tmp_path):
     run = RUNS[name]
-    whole = train_run(run, corpus, tmp_path / "whole")
-    for step in (4, 8, 12):  # the last one is the first call while the loss is measured, or the last of the training
+    plain, whole = whole[0], train_run(run, corpus, tmp_path / "whole")
+    if name != "lstm":  # twice the same is the same, and dropout changes what is learned from one beginning
+        assert same_weights(whole.model, plain.model) == (name == "transformer")
+    for step in (4, 8, 12):  # all of them in training: the next test stops the measuring
         with pytest.raises(KeyboardInterrupt):
             train_run(run, corpus, tmp_path / "parts", progress=interrupted_at(step), checkpoint_seconds=1e9)
         partly = read_run(tmp_path / "parts")
@@ -94,6 +99,51 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_run(name, corp
     assert (parts.loss, parts.loss_low, parts.loss_high) == (whole.loss, whole.loss_low, whole.loss_high)
     files = [(tmp_path / place / POSITIONS).read_bytes() for place in ("parts", "whole")]
     assert files[0] == files[1] and sorted(path.name for path in (tmp_path / "parts").iterdir()) == [MODEL, POSITIONS, SETTINGS]
+
+
+def test_what_stops_the_measuring_does_not_cost_the_training(corpus, whole, tmp_path):
+    """The last step is told twice: when it is done, and when windows are measured; there is no checkpoint by the clock."""
+    with pytest.raises(KeyboardInterrupt):
+        train_run(RUN, corpus, tmp_path, progress=interrupted_at(RUN.steps, time=2), checkpoint_seconds=1e9)
+    partly = read_run(tmp_path)
+    assert (partly.steps_done, partly.finished) == (RUN.steps, False) and same_weights(partly.model, whole[0].model)
+    assert train_run(RUN, corpus, tmp_path).loss == whole[0].loss
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(corpus, tmp_path_factory):
+    """A run of each of two seeds that was interrupted: tensors of the same names and shapes."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for run in (RUN, dataclasses.replace(RUN, seed=1)):
+        with pytest.raises(KeyboardInterrupt):
+            train_run(run, corpus, folder / str(run.seed), progress=interrupted_at(RUN.steps))
+    return folder
+
+
+def flipped(content):
+    """Another last bit: of the tensors, which have the end of the file."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "message"),
+    [("1", bytes, "is the checkpoint of a run with other settings"), ("0", flipped, "are not those that were written")],
+)
+def test_a_checkpoint_of_another_run_or_with_another_bit_is_refused(two_checkpoints, corpus, tmp_path, source, change, message):
+    (tmp_path / SETTINGS).write_bytes((two_checkpoints / "0" / SETTINGS).read_bytes())
+    (tmp_path / CHECKPOINT).write_bytes(change((two_checkpoints / source / CHECKPOINT).read_bytes()))
+    for use in (lambda: train_run(RUN, corpus, tmp_path), lambda: read_run(tmp_path)):
+        with pytest.raises(RunFileError, match=message) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    (tmp_path / CHECKPOINT).write_bytes((two_checkpoints / "0" / CHECKPOINT).read_bytes())
+    assert read_run(tmp_path).steps_done == RUN.steps
+
+
+@pytest.mark.parametrize("run", [RUN, LSTM], ids=["transformer", "lstm"])
+def test_a_run_s_seed_is_that_of_its_first_weights(run):
+    first, again, other = (dataclasses.replace(run, seed=seed).model() for seed in (0, 0, 1))
+    assert same_weights(first, again) and not same_weights(first, other)
 
 
 def test_every_token_is_seen_at_most_once_and_none_of_the_held_out_files(corpus):

@@ -15,7 +15,7 @@ from theory.scaling import PUBLISHED
 
 GOPHER = "5.76e23"
 FLOP_RULE = Fraction(2048, 6 * 8192)
-"""Attention's products over those with weights, n_ctx/(6 d_model) at the context and width of Chinchilla: what 6 N D leaves out."""
+"""Attention's products over those with weights, n_ctx/(6 d_model) at Chinchilla's context and width: what 6 N D leaves out."""
 Constants = dict[str, Any]
 
 
@@ -40,7 +40,7 @@ def best_log_size(constants: Constants, compute: Any) -> Any:
 def _variants(inquiry: Inquiry) -> Iterator[tuple[str, Constants]]:
     for name in ("hoffmann2022", "hoffmann2022_rounded", "besiroglu2024"):
         yield name, constants_of(name)
-    for place in range(inquiry.pick(3, 20, 100)):
+    for place in range(inquiry.pick(1, 20, 100)):
         turn = [mpmath.mpf((place * 7 + shift * 5) % 11 + 2) / 8 for shift in range(4)]
         changed = {"A": 400 * turn[0], "B": 900 * turn[1], "alpha": turn[2] / 2, "beta": turn[3] / 3, "E": mpmath.mpf(1)}
         yield "A {A}, B {B}, alpha {alpha}, beta {beta}".format(**{k: float(v) for k, v in changed.items()}), changed
@@ -192,7 +192,7 @@ def _table_3(
 ) -> Evidence:
     play = rounding(true, *constants) + float(half_unit(claimed) + rule * Fraction(claimed))
     case = Case(description, true(*map(Fraction, constants)), inquiry.formula(), play)
-    ranges = f"numbers within their digits, the rule for FLOPs within {float(rule):.1%}" if rule else "numbers within their digits"
+    ranges = "numbers within their digits" + (f", the rule for FLOPs within {float(rule):.1%}" if rule else "")
     return enumerated(inquiry, [case], Method.EXACT, ranges)
 
 

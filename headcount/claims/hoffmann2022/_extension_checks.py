@@ -15,7 +15,7 @@ SERVED = mpmath.mpf("2e12")
 
 
 def serving_condition(inquiry: Inquiry) -> Evidence:
-    """The multiplier eliminated from the two conditions of the constrained problem; and that it is met once, at the least cost."""
+    """The multiplier eliminated from the two conditions of the constrained problem; it is met once, at the least cost."""
     size, data, served, multiplier = sympy.symbols("N D D_inf lambda", positive=True)
     size_scale, data_scale, alpha, beta, floor = sympy.symbols("A B alpha beta E", positive=True)
     cost = 6 * size * data + 2 * size * served
@@ -32,7 +32,7 @@ def serving_condition(inquiry: Inquiry) -> Evidence:
     left_along, right_along = inquiry.formula(
         sympy.Integer(1), along, served, (1 - share) * reducible, share * reducible * along**beta, alpha, beta
     )
-    lean = sympy.powsimp(sympy.expand(sympy.simplify((right_along - left_along) / reducible)), force=True)
+    lean = sympy.powsimp(sympy.expand(sympy.powdenest((right_along - left_along) / reducible, force=True)), force=True)
     rising = alpha + beta + (1 + beta) * served / (3 * least_data) * share ** (1 / beta)
     pairs = {
         "condition for the cheapest model": (sympy.simplify(rest / factor), sympy.simplify(left - right)),

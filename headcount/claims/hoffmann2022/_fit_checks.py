@@ -149,7 +149,7 @@ def _least_squares(log_n: Array, log_d: Array, log_loss: Array) -> Array:
 
 def interval_width(inquiry: Inquiry) -> Evidence:
     """Width of an 80% interval of a from 400 runs: the spread of a over synthetic tables, each fitted by least squares."""
-    rng, tables = np.random.default_rng(inquiry.seed), inquiry.pick(60, 300, 2000)
+    rng, tables = np.random.default_rng(inquiry.seed), inquiry.pick(30, 300, 2000)
     exponents = []
     for _ in range(tables):
         log_n, log_d, log_loss = _table(rng, 400)
@@ -200,7 +200,7 @@ def _least(table: tuple[Array, Array, Array]) -> float:
 
 def _stops(inquiry: Inquiry, *, mean: bool, options: Any, words: str) -> Evidence:
     def cases() -> Iterator[Case]:
-        for seed in range(inquiry.pick(2, 10, 50)):
+        for seed in range(inquiry.pick(1, 10, 50)):
             table = _table(np.random.default_rng(seed), 240)
             ratio = _reached(table, mean=mean, options=options) / _least(table)
             yield Case(f"synthetic table {seed}: objective reached over the least", ratio, inquiry.formula(), 1e-6)

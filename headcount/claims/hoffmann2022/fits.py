@@ -110,8 +110,8 @@ CLAIMS: tuple[Claim, ...] = (
         assumptions=("the unrounded constants of the preprint's source",),
         formula=lambda: Fraction("0.455"),
         check=checks.inside,
-        note="It is .4565. The paper doesn't say that it lies within: an estimate may lie outside the percentiles of subsamples, but "
-        "hardly so if these are read as an interval for it.",
+        note="It is .4565. The paper doesn't say that it lies within: an estimate may lie outside the percentiles of "
+        "subsamples, but hardly so if these are read as an interval for it.",
     ),
     Claim(
         name="hoffmann2022/intervals-spread",
@@ -136,8 +136,8 @@ CLAIMS: tuple[Claim, ...] = (
         assumptions=("losses obey the law with the constants of Besiroglu et al. 2024, up to noise of 0.5%",),
         formula=lambda: Fraction("0.001"),
         check=checks.interval_width,
-        note="The paper calls its numbers percentiles over 80% subsamples, not an interval; read as one, Besiroglu et al. 2024 find them "
-        "implausibly narrow. Their points scatter by 0.57%.",
+        note="The paper calls its numbers percentiles over 80% subsamples, not an interval; read as one, Besiroglu et al. 2024 "
+        "find them implausibly narrow. Their points scatter by 0.57%.",
     ),
     Claim(
         name="hoffmann2022/intervals-runs",
@@ -219,8 +219,8 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda name: 1,
         check=checks.isoflop_prefactor,
         code=ISOFLOP,
-        note="The paper takes it as an estimate. The curves lean, so that it is off by a factor that does not depend on the budget: "
-        "exponents are not touched.",
+        note="The paper takes it as an estimate. The curves lean, so that it is off by a factor that does not depend on the "
+        "budget: exponents are not touched.",
     ),
     Claim(
         name="hoffmann2022/isoflop-prefactor-repaired",

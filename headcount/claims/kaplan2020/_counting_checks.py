@@ -134,7 +134,8 @@ def learning_rate_ends(inquiry: Inquiry) -> Evidence:
     zero = arb(fmpq(3239, 10**6) / fmpq(1395, 10**7)) / arb(10).log()
     case = enclosed("log10 of the N at which the learning rate is 0", zero, inquiry.formula(), 0.5)
     return enumerated(
-        inquiry, [case], Method.BALL, "the rule's zero in a ball; N to the nearest power of ten", argument="the rule falls in ln N and is linear there, so that it has one zero"
+        inquiry, [case], Method.BALL, "the rule's zero in a ball; N to the nearest power of ten",
+        argument="the rule falls in ln N and is linear there, so that it has one zero",
     )
 
 

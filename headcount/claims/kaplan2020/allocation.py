@@ -272,8 +272,8 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda: 2,
         check=checks.tokens_least,
         code=KAPLAN,
-        note="B S_min is 1.1e10. The paper doesn't print this product: its 2e10 are for a run at the critical batch. Read beside C_min, "
-        "2e10 tokens make 6 N D = 1.8 C_min.",
+        note="B S_min is 1.1e10. The paper doesn't print this product: its 2e10 are for a run at the critical batch. Read "
+        "beside C_min, 2e10 tokens make 6 N D = 1.8 C_min.",
     ),
     Claim(
         name="kaplan2020/table-6-tokens-repaired",
@@ -355,8 +355,8 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda name: {"log10 C": 4, "log10 N": 12, "log10 D": 12}[name],
         check=checks.contradiction_nearest,
         code=TRADEOFFS,
-        note="Tokens are 2.5e11, 4.5e11 with the prefactor of equation 6.7, nearest to 1e11 and 1e12. The paper prints the powers as rough "
-        "ones, and as such they hold (contradiction).",
+        note="Tokens are 2.5e11, 4.5e11 with the prefactor of equation 6.7, nearest to 1e11 and 1e12. The paper prints the "
+        "powers as rough ones, and as such they hold (contradiction).",
     ),
     Claim(
         name="kaplan2020/contradiction-tokens",

@@ -42,8 +42,8 @@ CLAIMS: tuple[Claim, ...] = (
         assumptions=("attention as it is usually computed: masked products are computed too",),
         formula=lambda layers, width, context: 24 * layers * width**2 + 2 * layers * context * width,
         check=checks.forward_dense,
-        note="The paper doesn't say that masked products count. Scores alone take the second term then; weighing the values takes as "
-        "much again.",
+        note="The paper doesn't say that masked products count. Scores alone take the second term then; weighing the values "
+        "takes as much again.",
     ),
     Claim(
         name="kaplan2020/forward-causal",
@@ -90,7 +90,8 @@ CLAIMS: tuple[Claim, ...] = (
         number="appendix D.6",
         title="The learning rate rule is zero near 1e10 parameters",
         kind=Kind.TIGHT,
-        statement=r"The rule of thumb $0.003239 - 0.0001395 \ln N$ falls to zero at about $10^{10}$ parameters, and is negative beyond.",
+        statement=r"The rule of thumb $0.003239 - 0.0001395 \ln N$ falls to zero at about $10^{10}$ parameters, and is "
+        r"negative beyond.",
         formula=lambda: 10,
         check=checks.learning_rate_ends,
         note="It is zero at 1.2e10, where the paper has it break down. That the rates are good ones below is not checked here.",

@@ -93,8 +93,10 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda table: Fraction(str(table["alpha_D"])),
         check=checks.joint_headline,
         code=("theory.scaling.PUBLISHED",),
-        note="It has 0.103, another D_c and another N_c: the paper gives them openly as two fits. Limits of the joint law are the two laws "
-        "in form, not in numbers. Each set is to be used as a whole; 0.076/0.095 would make the exponent 0.74 of over-fitting 0.80.",
+        note="It has 0.103, another D_c and another N_c: the paper gives them openly as two fits. Limits of the joint law are "
+        "the two laws "
+        "in form, not in numbers. Each set is to be used as a whole; 0.076/0.095 would make the exponent 0.74 of over-fitting "
+        "0.80.",
     ),
     Claim(
         name="kaplan2020/joint-limits",
@@ -182,8 +184,8 @@ CLAIMS: tuple[Claim, ...] = (
         formula=lambda: Fraction("0.02"),
         check=checks.overfitting_enough,
         code=("theory.training_tradeoffs",),
-        note="The printed factor has one digit, and is right to it (overfitting-floor). Taken exactly it is a tenth too small: it leaves "
-        "2.2% at the smallest and 2.1% at the largest size.",
+        note="The printed factor has one digit, and is right to it (overfitting-floor). Taken exactly it is a tenth too small: "
+        "it leaves 2.2% at the smallest and 2.1% at the largest size.",
     ),
     Claim(
         name="kaplan2020/overfitting-enough-repaired",
