@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from empirical._scaling_engine import huber_sum, minimise
+from empirical._scaling_engine import huber_sum
 from empirical._scaling_forms import FORMS
+from empirical._scaling_hands import minimise_by_hands
+from empirical._scaling_search import TOLERANCE
 from empirical.scaling_bootstrap import bootstrap_fit
 from empirical.scaling_points import ScalingPoints, parse_columns, read_points
 from theory.scaling import PUBLISHED
@@ -62,12 +64,12 @@ def main() -> None:
     form, data = FORMS["hoffmann"], (points.log_parameters, points.log_tokens, points.log_loss)
     starts = form.starts()
     began, worked = time.perf_counter(), time.process_time()
-    found = minimise(form, *data, starts, delta=DELTA)
+    found = minimise_by_hands(form, *data, starts, delta=DELTA, tolerance=TOLERANCE)
     ours, worked = time.perf_counter() - began, time.process_time() - worked
     best = found.best
     at_best = int((found.objective <= found.objective[best] * (1 + 1e-6)).sum())
     constants = ", ".join(f"{symbol} {value:.6g}" for symbol, value in form.constants(found.theta[best]).items())
-    print(f"{len(starts)} starts, {points.num_points} points: {ours:.1f} s ({worked:.1f} s of one core)")
+    print(f"{len(starts)} starts, {points.num_points} points: {ours:.1f} s ({worked:.1f} s of processor time)")
     print(f"{found.converged.sum()} converged, {at_best} at best")
     print(f"objective {found.objective[best]:.8g}: {constants}")
     began = time.perf_counter()

@@ -96,8 +96,9 @@ class ScalingPoints:
 
     @property
     def compute(self) -> Float[np.ndarray, " points"]:
-        """C = 6 N D, training FLOP."""
-        return FLOPS_PER_PARAMETER_TOKEN * self.parameters * self.tokens
+        """C = 6 N D, training FLOP; infinite or 0 where floats end."""
+        with np.errstate(over="ignore", under="ignore"):
+            return FLOPS_PER_PARAMETER_TOKEN * self.parameters * self.tokens
 
     @property
     def log_parameters(self) -> Float[np.ndarray, " points"]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from empirical._scaling_engine import Solutions, minimise
 from empirical._scaling_forms import Form
+from empirical._scaling_hands import minimise_by_hands
 from empirical.scaling_points import ScalingPoints
 
 SAME = 1e-6
@@ -71,7 +72,7 @@ def search(
         rows = np.random.default_rng(seed).permutation(points.num_points)[:MANY_POINTS]
         part = data[0][rows], data[1][rows], data[2][rows]
     told = None if progress is None else lambda done, total: progress("starts", done, total)
-    found = minimise(form, *part, starts, delta=delta, tolerance=TOLERANCE, progress=told)
+    found = minimise_by_hands(form, *part, starts, delta=delta, tolerance=TOLERANCE, progress=told)
     order = _best_first(found)[:BEST]
     ahead = order if points.num_points <= MANY_POINTS else _different(found, order)
     told = None if progress is None else lambda done, total: progress("best starts", done, total)

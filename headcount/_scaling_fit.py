@@ -68,10 +68,10 @@ def _fit(
     approaches = tuple(way(points, level=level, seed=seed) for way in ways)
     for refusal in found.refusals:
         console.say(f"refused: {refusal}")
-    if found.refusals and not anyway:
-        console.say("--anyway fits all the same, with these reasons as warnings")
+    if found.refusals and not anyway and found.convergence is None:
+        console.say("(--anyway fits all the same where that is possible, with these reasons as warnings)")
     _tell_fit(found)
-    if approaches:
+    if approaches and (not found.refusals or any(not approach.reason for approach in approaches)):
         _tell_approaches(found, approaches)
         _tell_allocation(found, approaches, budgets)
     for warning in (*points.warnings, *found.warnings):
@@ -110,11 +110,12 @@ def _tell_fit(found: ScalingFit) -> None:
         title = f"{found.law.name if found.law is not None else found.form.name}, {found.level:.0%} intervals"
         shown = console.frame(title, "constant", "value", *methods, left=("constant",))
         for symbol, rows in table.groupby("parameter", sort=False):
-            ends = {row.method: f"[{row.low:.4g}, {row.high:.4g}]" for row in rows.itertuples()}
+            known = rows[rows["low"].notna()]
+            ends = {row.method: f"[{row.low:.4g}, {row.high:.4g}]" for row in known.itertuples()}
             shown.add_row(str(symbol), f"{rows['value'].iloc[0]:.5g}", *(ends.get(method, "-") for method in methods))
         console.show(shown)
     said = {}
-    if found.convergence is not None:
+    if found.law is not None and found.convergence is not None:
         seen = found.convergence
         said["minimum"] = (
             f"sum of Huber losses {found.objective:.6g}; {seen.reached_by:,} of {seen.num_starts:,} starts end there, "

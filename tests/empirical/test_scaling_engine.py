@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 from empirical._scaling_engine import huber_sum, minimise
 from empirical._scaling_forms import FORMS, HOFFMANN_BY_ALLOCATION
+from empirical._scaling_hands import minimise_by_hands
 
 TRUTH = np.array([6.178, 7.643, 0.5973, 0.3478, 0.3658])  # Besiroglu et al. 2024
 NEAR = {
@@ -169,3 +170,25 @@ def test_huber_sum_against_the_definition():
     residual = np.array([[0.0, 5e-4, -1e-3, 2e-3, -4.0]])
     by_hand = 0 + 1.25e-7 + 5e-7 + 1e-3 * 1.5e-3 + 1e-3 * (4 - 5e-4)
     assert huber_sum(residual, np.ones((1, 5)), np.array([[1e-3]]))[0] == pytest.approx(by_hand, rel=1e-14)
+
+
+def test_two_hands_find_what_one_finds() -> None:
+    form, generator = FORMS["hoffmann"], np.random.default_rng(5)
+    log_n, log_d = generator.uniform(18, 23, 40), generator.uniform(21, 26, 40)
+    log_loss = form.log_prediction(np.array([[6.2, 7.7, 0.6, 0.35, 0.37]]), log_n, log_d)[0] + 0.01 * generator.normal(size=40)
+    starts = form.starts()[:: len(form.starts()) // 80][:81]
+    told: list[tuple[int, int]] = []
+    both = minimise_by_hands(
+        form, log_n, log_d, log_loss, starts, delta=1e-3, tolerance=1e-7, progress=lambda done, total: told.append((done, total))
+    )
+    for place in range(2):
+        one = minimise(form, log_n, log_d, log_loss, starts[place::2], delta=1e-3, tolerance=1e-7)
+        np.testing.assert_array_equal(both.theta[place::2], one.theta)
+        np.testing.assert_array_equal(both.converged[place::2], one.converged)
+    assert both.converged.all() and max(told) <= (81, 81)
+
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise_by_hands(form, log_n, log_d, log_loss, starts, delta=1e-3, tolerance=1e-7, progress=interrupted)
