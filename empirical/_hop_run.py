@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from empirical.decoder import Decoder, checked_share
+from empirical.decoder import Decoder, checked_rate, checked_share
 from theory.hops import HopTask
 from theory.shapes import checked_integer
 
@@ -70,11 +69,8 @@ class HopRun:
         if self.warmup > self.steps:
             raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
         for name, positive in (("learning_rate", True), ("weight_decay", False)):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or value < 0 or (positive and value == 0):
-                raise ValueError(f"{name} = {value!r}: must be a finite number {'> 0' if positive else '>= 0'}")
-            object.__setattr__(self, name, float(value))  # 0 and 0.0 are one setting, and have one text
+            # As floats: 0 and 0.0 are one setting, and have one text.
+            object.__setattr__(self, name, checked_rate(name, getattr(self, name), positive=positive))
         object.__setattr__(self, "dropout", checked_share("dropout", self.dropout))
         if self.train_samples is not None:
             samples = checked_integer("train_samples", self.train_samples, self.batch_size)

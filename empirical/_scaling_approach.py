@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from empirical._scaling_groups import RefusedGroup
-from empirical._scaling_points import FLOPS_PER_PARAMETER_TOKEN, ScalingPoints
+from empirical._scaling_points import ScalingPoints
 from empirical.regression import Estimate, line
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-LOG_PF_DAY = float(np.log(8.64e19))
-LOG_FLOPS_PER = float(np.log(6.0))  # C = 6 N D
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN, PF_DAY
+
+LOG_PF_DAY = float(np.log(PF_DAY))
+LOG_FLOPS_PER = float(np.log(FLOPS_PER_PARAMETER_TOKEN))
 
 
 @dataclass(frozen=True)

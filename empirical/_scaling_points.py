@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN
+
 if TYPE_CHECKING:
     import pandas as pd
 
 ParameterCount = Literal["total", "non-embedding", "not stated"]
-FLOPS_PER_PARAMETER_TOKEN = 6.0
-"""C = 6 N D: two FLOP per parameter and token forward, four backward (Kaplan et al. 2020, section 2.1)."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from empirical._number_tables import NumberTable, from_pandas, read_table, unusable
-from empirical._scaling_points import FLOPS_PER_PARAMETER_TOKEN, DroppedRow, ParameterCount, ScalingPoints
-from theory.scaling_units import PF_DAY
+from empirical._scaling_points import DroppedRow, ParameterCount, ScalingPoints
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN, PF_DAY
 
 if TYPE_CHECKING:
     import pandas as pd

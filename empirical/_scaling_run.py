@@ -3,11 +3,10 @@
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from empirical.decoder import checked_share
+from empirical.decoder import checked_rate, checked_share
 from empirical.language_models import AnyLanguageModel, LanguageTransformer, RecurrentModel
 from theory.shapes import checked_integer
 
@@ -80,11 +79,7 @@ class ScalingRun:
         if self.warmup > self.steps:
             raise ValueError(f"warmup = {self.warmup}: must be at most steps = {self.steps}")
         for name, positive in (("learning_rate", True), ("weight_decay", False)):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or value < 0 or (positive and value == 0):
-                raise ValueError(f"{name} = {value!r}: must be a finite number {'> 0' if positive else '>= 0'}")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, checked_rate(name, getattr(self, name), positive=positive))
         object.__setattr__(self, "dropout", checked_share("dropout", self.dropout))
         if self.architecture == "lstm" and self.dropout:
             raise ValueError(f"dropout = {self.dropout}: an LSTM has none, 0 is legal")

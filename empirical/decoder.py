@@ -220,6 +220,14 @@ def checked_share(name: str, value: object) -> float:
     return float(value)
 
 
+def checked_rate(name: str, value: object, *, positive: bool) -> float:
+    """`value` as a float when it is a finite number >= 0, above 0 if `positive`; ValueError otherwise."""
+    number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else value
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        raise ValueError(f"{name} = {value!r}: must be a finite number {'> 0' if positive else '>= 0'}")
+    return float(number)
+
+
 def load_decoder_with_provenance(
     path: str | os.PathLike[str], device: torch.device | str | None = None
 ) -> tuple[Decoder, dict[str, str]]:

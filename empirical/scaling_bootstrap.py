@@ -18,7 +18,8 @@ from scipy import stats
 from empirical._regression_lines import Estimate, check_level
 from empirical._scaling_engine import Solutions, minimise
 from empirical._scaling_forms import Form
-from empirical.scaling_points import FLOPS_PER_PARAMETER_TOKEN, ScalingPoints
+from empirical.scaling_points import ScalingPoints
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN
 from theory.shapes import checked_integer
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Points of scaling laws, (N, D, L) of trained models, and the tables that they are read from."""
 
-from empirical._scaling_points import FLOPS_PER_PARAMETER_TOKEN, DroppedRow, ParameterCount, ScalingPoints
+from empirical._scaling_points import DroppedRow, ParameterCount, ScalingPoints
 from empirical._scaling_reading import (
     RECOGNISED,
     ROLES,
@@ -12,7 +12,6 @@ from empirical._scaling_reading import (
 )
 
 __all__ = [
-    "FLOPS_PER_PARAMETER_TOKEN",
     "RECOGNISED",
     "ROLES",
     "UNITS",

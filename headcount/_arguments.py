@@ -1,6 +1,7 @@
 """What users type on the command line and typer cannot read by itself, and how the help tells them."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -27,6 +28,12 @@ def at_least(least: int) -> Callable[[str], int]:
 def whole(flag: str, least: int, text: str) -> Any:
     """An option that takes a whole number from `least` up."""
     return typer.Option(flag, parser=at_least(least), metavar="INT", help=text)
+
+
+def again(words: Sequence[str], options: Mapping[str, tuple[object, object]]) -> str:
+    """A command of this program, fit for copying: its words, then those options (flag -> value, usual value) not as usual."""
+    given = [word for flag, (value, usual) in options.items() if value != usual for word in (flag, str(value))]
+    return shlex.join(["headcount", *words, *given])
 
 
 def example(*lines: str) -> str:

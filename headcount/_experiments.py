@@ -1,7 +1,6 @@
 """What `headcount run`, `status` and `export` do, once their arguments are read. Everything slow to import is imported here."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,6 +20,7 @@ from empirical.sweep import SweepState, read_sweep
 from empirical.sweep import run as run_cells
 from empirical.training import Variant
 from headcount import console
+from headcount._arguments import again
 from headcount._output import checked_file
 from headcount._progress import progress_bar
 
@@ -100,10 +100,8 @@ def run(
 
 def command(*words: str, tier: Tier, variant: Variant, device: DeviceKind, seed: int, store: Path) -> str:
     """A command of this program for the same cells, fit for copying."""
-    options = ["--tier", tier, "--store", str(store)]
-    for name, value, default in (("variant", variant, "notebook"), ("device", device, "cpu"), ("seed", str(seed), "0")):
-        options += [f"--{name}", value] if value != default else []
-    return shlex.join(["headcount", *words, *options])
+    shown = {"--tier": (tier, None), "--store": (store, None)}
+    return again(words, {**shown, "--variant": (variant, "notebook"), "--device": (device, "cpu"), "--seed": (seed, 0)})
 
 
 def _run_job(

@@ -1,7 +1,6 @@
 """What `headcount hops train` does: runs of a tier, some side by side, then their errors."""
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from empirical.hop_thresholds import fit, thresholds, verdict
 from empirical.hop_training import TIERS, HopRun, TrainedHops, read_run, train_hops
 from empirical.sweep import torch_threads
 from headcount import console
+from headcount._arguments import again
 from headcount._hop_cli import RESULTS, STRINGS
 from headcount._output import output_folder
 from headcount._progress import progress_bar
@@ -86,8 +86,7 @@ def _command(
 ) -> str:
     given = {"--jobs": (jobs, None), "--device": (device, "cpu"), "--strings": (strings, STRINGS), "--seed": (seed, 0),
              "--out": (out, RESULTS)}  # fmt: skip
-    options = [word for name, (value, usual) in given.items() if value != usual for word in (name, str(value))]
-    return shlex.join(["headcount", "hops", "train", *names, "--tier", tier, *options])
+    return again(["hops", "train", *names, "--tier", tier], given)
 
 
 def chosen_runs(names: Sequence[str], tier: str) -> tuple[HopRun, ...]:

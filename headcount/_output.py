@@ -68,3 +68,14 @@ def output_folder(path: Path, name: str) -> Iterator[Path]:
     finally:
         if made and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+@contextmanager
+def wanted_folder(path: Path | None, name: str) -> Iterator[Path | None]:
+    """`output_folder` with the folders above it made as well, or None where no path was given."""
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with output_folder(path, name) as folder:
+        yield folder

@@ -1,9 +1,10 @@
 """What `headcount scaling figure` does: figures that need no table of the user's, each with what is read from it in words."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
-from empirical.data import bigram_matrix, digits, stdlib_corpus, word_counts
+from empirical.data import Corpus, WordCounts, bigram_matrix, digits, stdlib_corpus, word_counts
 from empirical.scaling_fits import fit_scaling_law
 from empirical.scaling_runs import read_positions, read_runs
 from headcount import console
@@ -40,12 +41,22 @@ def figures(*, names: Sequence[str], tier: str, seed: int, out: Path) -> None:
         console.warn(f"left out, as {missing}: {', '.join(TRAINED)}")
 
 
+@cache
+def _corpus() -> Corpus:
+    return stdlib_corpus()
+
+
+@cache
+def _words() -> WordCounts:
+    return word_counts(_corpus())
+
+
 def _counting(seed: int) -> drawings.Made:
     return drawings.counting_figure()
 
 
 def _ranks(seed: int) -> drawings.Made:
-    words = word_counts(stdlib_corpus())
+    words = _words()
     found = split_half(*words.halves, seed=seed)
     console.say(f"{len(words.words):,} different words, {int(words.counts.sum()):,} in all")
     console.say("ranks by one half of the files, counts of the other:")
@@ -56,14 +67,14 @@ def _ranks(seed: int) -> drawings.Made:
 
 
 def _tail(seed: int) -> drawings.Made:
-    fit = fit_power_law(word_counts(stdlib_corpus()).counts, bootstraps=REPLICATES, seed=seed)
+    fit = fit_power_law(_words().counts, bootstraps=REPLICATES, seed=seed)
     words = f"tail of the words' counts: {fit.verdict}, g = {fit.exponent:.3f} from {fit.x_min:g} on"
     console.say(f"{words}; {'; '.join(fit.reasons)}")
     return drawings.tail_figure(fit)
 
 
 def _spectra(seed: int) -> drawings.Made:
-    corpus = stdlib_corpus()
+    corpus = _corpus()
     bigrams = independence_residuals(bigram_matrix(corpus.tokens, corpus.vocab_size))
     verdicts = {"bigrams of bytes": judge_spectrum(bigrams, seed=seed), "digits": judge_spectrum(digits(), seed=seed)}
     for name, verdict in verdicts.items():

@@ -1,12 +1,10 @@
 """What `headcount scaling fit` does: read a table, fit, judge, say all of it, and write tables and figures where asked."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
 import pandas as pd
-from rich.progress import BarColumn, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 from empirical.regression import Estimate
@@ -14,8 +12,8 @@ from empirical.scaling_approaches import Approach, envelope, iso_flop
 from empirical.scaling_fits import ScalingFit, fit_scaling_law
 from empirical.scaling_points import ParameterCount, ScalingPoints, parse_columns, parse_units, read_points
 from headcount import console
-from headcount._output import checked_file, output_folder, write_figure
-from headcount._progress import progress_bar
+from headcount._output import checked_file, wanted_folder, write_figure
+from headcount._progress import stages
 from headcount._scaling_powerlaw import tell_dropped
 from headcount.figures import scaling as drawings
 from theory._whole_files import whole_files
@@ -46,11 +44,8 @@ def fit(
         path, None if columns is None else parse_columns(columns), units=None if units is None else parse_units(units),
         parameter_count=counts,
     )  # fmt: skip
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with output_folder(out, "--out") as folder:
-            return _fit(points, law, bootstraps, level, delta, cut, flops, anyway, seed, folder)
-    return _fit(points, law, bootstraps, level, delta, cut, flops, anyway, seed, None)
+    with wanted_folder(out, "--out") as folder:
+        return _fit(points, law, bootstraps, level, delta, cut, flops, anyway, seed, folder)
 
 
 def _fit(
@@ -58,7 +53,7 @@ def _fit(
     anyway: bool, seed: int, folder: Path | None,
 ) -> int:  # fmt: skip
     _tell_points(points)
-    with _told() as progress:
+    with stages() as progress:
         found = fit_scaling_law(
             points, law, delta=delta, bootstraps=bootstraps, level=level, back_test_cut=cut, seed=seed, anyway=anyway,
             progress=progress,
@@ -87,20 +82,6 @@ def _tell_points(points: ScalingPoints) -> None:
     tell_dropped([(row.line, row.reason) for row in points.dropped])
     for note in points.notes:
         console.say(f"  {note}")
-
-
-@contextmanager
-def _told() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each stage of the fit."""
-    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
-        stages: dict[str, TaskID] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(stage, total=total)
-            bar.update(stages[stage], completed=done)
-
-        yield tell
 
 
 def _tell_fit(found: ScalingFit) -> None:

@@ -6,13 +6,12 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from empirical._number_tables import NumberTable, read_table, unusable
 from headcount import console
-from headcount._output import output_folder, write_figure
-from headcount._progress import progress_bar
+from headcount._output import wanted_folder, write_figure
+from headcount._progress import stages
 from theory.power_laws import PowerLawFit, fit_power_law
 
 SHOWN_ROWS = 5
@@ -36,30 +35,26 @@ def powerlaw(
     above = values.size if x_min is None else int((values >= x_min).sum())
     if not above:
         raise ValueError(f"--x-min {x_min:g}: none of {values.size:,} values is at least that, the largest is {values.max():g}")
-    if out is None:
-        console.show(_table(_fit(values, discrete, x_min, bootstraps, seed)))
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with output_folder(out, "--out") as folder:
+    with wanted_folder(out, "--out") as folder:
         fit = _fit(values, discrete, x_min, bootstraps, seed)
         console.show(_table(fit))
+        if folder is None:
+            return
         if not fit.num_tail:
             console.say("no figure: there is no tail to draw")
             return
         from headcount.figures.scaling import tail_figure
 
-        table, draw = tail_figure(fit)
-        write_figure(folder, "tail", table, draw)
+        write_figure(folder, "tail", *tail_figure(fit))
 
 
 def _fit(
     values: Float[np.ndarray, " n"], discrete: bool | None, x_min: float | None, bootstraps: int, seed: int
 ) -> PowerLawFit:
-    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
-        task = bar.add_task("replicates", total=bootstraps)
+    with stages() as tell:
         return fit_power_law(
             values, discrete=discrete, x_min=x_min, bootstraps=bootstraps, seed=seed,
-            progress=lambda done, _: bar.update(task, completed=done),
+            progress=lambda done, total: tell("replicates", done, total),
         )  # fmt: skip
 
 

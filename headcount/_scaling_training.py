@@ -1,9 +1,7 @@
 """What `headcount scaling train` does: runs of a tier, some side by side, then the law that their losses follow."""
 
 import os
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +14,9 @@ from empirical.scaling_points import ParameterCount, ScalingPoints
 from empirical.scaling_runs import TIERS, RunFileError, ScalingRun, read_run, read_runs, train_run
 from empirical.sweep import torch_threads
 from headcount import console
+from headcount._arguments import again
 from headcount._output import output_folder
-from headcount._progress import progress_bar
+from headcount._progress import progress_bar, stages
 from headcount._run_processes import THREADS, Message, run_side_by_side
 from headcount._scaling_cli import RESULTS
 
@@ -98,7 +97,7 @@ def train(*, names: Sequence[str], tier: str, jobs: int | None, list_only: bool,
         table = read_runs(folder, tier)
         named = {run.name for run in runs}
         console.show(_results(table[table["name"].isin(named)], tier))
-        with _stages() as progress:
+        with stages() as progress:
             lines = _law(table, progress)
         for line in lines:
             console.say(line)
@@ -165,9 +164,7 @@ def _train_all(runs: Sequence[ScalingRun], corpus: Corpus, place: Path, jobs: in
 
 
 def _command(names: Sequence[str], tier: str, jobs: int | None, out: Path) -> str:
-    given = {"--jobs": (jobs, None), "--out": (out, RESULTS)}
-    options = [word for name, (value, usual) in given.items() if value != usual for word in (name, str(value))]
-    return shlex.join(["headcount", "scaling", "train", *names, "--tier", tier, *options])
+    return again(["scaling", "train", *names, "--tier", tier], {"--jobs": (jobs, None), "--out": (out, RESULTS)})
 
 
 def _settings(runs: Sequence[ScalingRun], tier: str) -> Table:
@@ -207,14 +204,6 @@ def points_of(table: pd.DataFrame, count: ParameterCount) -> ScalingPoints:
         rows[dict(COUNTS)[count]].to_numpy(dtype=float), rows["tokens"].to_numpy(dtype=float), rows["loss"].to_numpy(dtype=float),
         runs=tuple(rows["name"]), parameter_count=count,
     )  # fmt: skip
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that shows one stage of a fit after another."""
-    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
-        task = bar.add_task("fit", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
 
 
 def _law(table: pd.DataFrame, progress: Callable[[str, int, int], None]) -> list[str]:

@@ -21,10 +21,8 @@ from scipy.optimize import brentq, minimize_scalar
 from theory._allocation_derivation import Derivation as Derivation
 from theory._allocation_derivation import derive_allocation as derive_allocation
 from theory.scaling import PUBLISHED, HoffmannLaw
-from theory.scaling_units import PF_DAY, Values, checked_values, plain
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN, PF_DAY, Values, checked_values, plain
 
-FLOPS_PER = 6.0
-"""Training FLOP per parameter and token: two forward, four back."""
 INFERENCE_FLOPS_PER = 2.0
 """FLOP per parameter and token of a forward pass."""
 GOPHER_COMPUTE = 5.76e23
@@ -95,7 +93,7 @@ def allocation_exponents(law: HoffmannLaw) -> tuple[float, float]:
     return law.beta / total, law.alpha / total
 
 
-def optimal_allocation(law: HoffmannLaw, compute: Values, *, flops_per: float = FLOPS_PER) -> Allocation:
+def optimal_allocation(law: HoffmannLaw, compute: Values, *, flops_per: float = FLOPS_PER_PARAMETER_TOKEN) -> Allocation:
     """The N and D of lowest loss with `flops_per` N D = `compute` FLOP. Hoffmann et al. 2022, equation 4.
 
     Raises ValueError for numbers that are not finite and > 0.
@@ -108,7 +106,9 @@ def optimal_allocation(law: HoffmannLaw, compute: Values, *, flops_per: float = 
     return _allocation(law, budget, parameters, tokens)
 
 
-def brute_force_allocation(law: HoffmannLaw, compute: float, *, flops_per: float = FLOPS_PER, points: int = 2001) -> Allocation:
+def brute_force_allocation(
+    law: HoffmannLaw, compute: float, *, flops_per: float = FLOPS_PER_PARAMETER_TOKEN, points: int = 2001
+) -> Allocation:
     """The same by search alone: the lowest of `points` log-spaced N, refined between its neighbours by golden section.
 
     For checking `optimal_allocation`, which it shares nothing with: the grid covers thirty decades of N around the square root of
@@ -144,7 +144,7 @@ def kaplan_allocation(compute: Values) -> KaplanAllocation:
     parameters, tokens = 1.3e9 * days**0.73, 2e10 * days**0.27
     loss = PUBLISHED["kaplan2020_efficient_compute"].law(C_min=days)
     values = (budget, parameters, tokens, loss, tokens / parameters, 2.0e6 * days**0.24, 5.4e3 * days**0.03)
-    return KaplanAllocation(*(plain(value) for value in (*values, FLOPS_PER * parameters * tokens)))
+    return KaplanAllocation(*(plain(value) for value in (*values, FLOPS_PER_PARAMETER_TOKEN * parameters * tokens)))
 
 
 class ExponentVerdict(StrEnum):
@@ -239,7 +239,7 @@ def inference_allocation(
     parameters: float | None = None,
     tokens: float | None = None,
     compute: float | None = None,
-    train_flops: float = FLOPS_PER,
+    train_flops: float = FLOPS_PER_PARAMETER_TOKEN,
     inference_flops: float = INFERENCE_FLOPS_PER,
     train_price: float = 1.0,
     inference_price: float = 1.0,

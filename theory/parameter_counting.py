@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from theory.allocation import FLOPS_PER, allocation_exponents
+from theory.allocation import allocation_exponents
 from theory.scaling import HoffmannLaw
-from theory.scaling_units import PearceSongCounting, checked_values
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN, PearceSongCounting, checked_values
 
 KAPLAN_SIZES = (768.0, 1.5e9)
 """Non-embedding parameters of the smallest and the largest model of Kaplan et al. 2020."""
@@ -77,7 +77,7 @@ def reconciliation(
     growth = (law.alpha * elasticity - (4 / 9) * share * (1 - share) / elasticity) / law.beta
     if (growth <= -1).any():
         raise ValueError(f"sizes = {small[growth <= -1][0]:g}: must be where compute grows with the optimal size")
-    compute = FLOPS_PER * small * tokens
+    compute = FLOPS_PER_PARAMETER_TOKEN * small * tokens
     loss = np.asarray(law.loss(total, tokens))
     return ReconciledExponents(
         small,

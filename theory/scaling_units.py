@@ -18,6 +18,9 @@ from theory.shapes import checked_integer
 PF_DAY = 8.64e19
 """FLOP in a petaflop-day, 1e15 * 24 * 3600: the unit of compute of Kaplan et al. 2020."""
 
+FLOPS_PER_PARAMETER_TOKEN = 6.0
+"""C = 6 N D: two FLOP per parameter and token forward, four backward (Kaplan et al. 2020, section 2.1)."""
+
 Values = Num[np.ndarray, "..."] | float | int | np.number
 
 

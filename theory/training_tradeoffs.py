@@ -19,7 +19,7 @@ from theory.scaling import (
     KaplanParametersLaw,
     KaplanStepsLaw,
 )
-from theory.scaling_units import PF_DAY, Values, checked_values, plain
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN, PF_DAY, Values, checked_values, plain
 
 JOINT = cast(KaplanJointLaw, PUBLISHED["kaplan2020_joint"].law)
 STEPS = cast(KaplanStepsLaw, PUBLISHED["kaplan2020_steps"].law)
@@ -260,7 +260,8 @@ def contradiction(
 
 def tokens_of_compute(compute: Values, parameters: Values) -> Any:
     """E_min = C_min / (6 N) for C_min in PF-days: tokens at a batch far below the critical one; twice as many at it."""
-    return plain(checked_values("compute", compute) * PF_DAY / (6 * checked_values("parameters", parameters)))
+    flops_per_token = FLOPS_PER_PARAMETER_TOKEN * checked_values("parameters", parameters)
+    return plain(checked_values("compute", compute) * PF_DAY / flops_per_token)
 
 
 def _three(name: str, number: Values, batch: Values, critical: Values) -> tuple[Any, Any, Any]:

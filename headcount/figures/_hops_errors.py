@@ -15,7 +15,6 @@ from headcount.figures import style
 from headcount.figures._hops_looks import (
     BUILT_LOOKS,
     OTHER_BUILT,
-    check_columns,
     depth_looks,
     dropout_on,
     samples_words,
@@ -23,6 +22,7 @@ from headcount.figures._hops_looks import (
     tier_words,
     width_words,
 )
+from headcount.figures.table import check_columns
 
 LINEAR_BELOW = 0.1
 """Percent: from here down to zero the axis is linear, so that no errors at all have a place."""

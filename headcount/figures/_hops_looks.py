@@ -1,6 +1,6 @@
 """What the figures on hops share: one colour and marker for each depth, words for who measured what, checks of columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -55,12 +55,3 @@ def tier_words(tiers: Iterable[str]) -> str:
     """For example "quick tier"; empty without a tier."""
     named = sorted({tier for tier in tiers if tier})
     return f"{' and '.join(named)} tier{'s' if len(named) > 1 else ''}" if named else ""
-
-
-def check_columns(table: pd.DataFrame, columns: Sequence[str], source: str) -> None:
-    """ValueError where a column is missing or there are no rows."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of {source}")
-    if table.empty:
-        raise ValueError("table has no rows: must have at least one")

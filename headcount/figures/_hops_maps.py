@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 
 from empirical.hop_maps import MAP_COLUMNS
 from headcount.figures import style
-from headcount.figures._hops_looks import check_columns, tier_words
+from headcount.figures._hops_looks import tier_words
+from headcount.figures.table import check_columns
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_LETTERS = 40

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from headcount.figures import style
-from headcount.figures._hops_looks import check_columns
+from headcount.figures.table import check_columns
 
 COLUMNS = ("num_machines", "messages", "slots", "exact", "trials", "proof_bound")
 

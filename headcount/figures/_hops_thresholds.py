@@ -14,13 +14,13 @@ from headcount.figures import style
 from headcount.figures._hops_looks import (
     BUILT_LOOKS,
     OTHER_BUILT,
-    check_columns,
     dropout_on,
     samples_words,
     size_words,
     tier_words,
     width_words,
 )
+from headcount.figures.table import check_columns
 from theory.hops import reach
 
 SERIES = ("kind", "name", "recipe", "tier", "num_heads", "embed_dim", "seq_len", "vocab_size", "train_samples", "seed", "noisy")

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from empirical._scaling_points import FLOPS_PER_PARAMETER_TOKEN
 from empirical.scaling_bootstrap import allocation_cloud
 from headcount.figures import style
 from headcount.figures._scaling_looks import (
@@ -18,7 +17,6 @@ from headcount.figures._scaling_looks import (
     LOSS,
     SHADE,
     TOKENS,
-    check_table,
     interval_words,
     legend_below,
     letters,
@@ -27,6 +25,8 @@ from headcount.figures._scaling_looks import (
     parameters_label,
     plain_log_axis,
 )
+from headcount.figures.table import check_columns
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN
 
 if TYPE_CHECKING:
     from empirical.scaling_fits import ScalingFit
@@ -86,7 +86,7 @@ def allocation_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing, or there is not one estimate.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.allocation_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.allocation_figure")
     estimates, line = table[table["row"] == "estimate"], table[table["row"] == "line"].sort_values("compute")
     if len(estimates) != 1:
         raise ValueError(f"table has {len(estimates)} rows of kind estimate: must have one")

@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from headcount.figures import style
-from headcount.figures._scaling_looks import LINE_STYLES, SHADE, check_table, legend_below, letters, log_axis
-from theory.allocation import FLOPS_PER
+from headcount.figures._scaling_looks import LINE_STYLES, SHADE, legend_below, letters, log_axis
+from headcount.figures.table import check_columns
 from theory.parameter_counting import KAPLAN_SIZES, reconciliation
 from theory.scaling import PUBLISHED, HoffmannLaw
+from theory.scaling_units import FLOPS_PER_PARAMETER_TOKEN
 
 TABLE_COLUMNS = ("row", "law", "parameters", "total_parameters", "tokens", "compute", "total_compute", "loss", "local_slope",
                  "line", "exponent")
@@ -51,9 +52,10 @@ def counting_table(law: str = LAW) -> pd.DataFrame:
     assert isinstance(chosen, HoffmannLaw)
     sizes = np.unique(np.append(np.geomspace(*SIZES, int(DENSITY * np.log10(SIZES[1] / SIZES[0])) + 1), KAPLAN_SIZES))
     found, own = reconciliation(chosen, sizes), reconciliation(chosen)
+    total = FLOPS_PER_PARAMETER_TOKEN * found.total_parameters * found.tokens
     rows = pd.DataFrame({
         "row": "size", "law": law, "parameters": found.parameters, "total_parameters": found.total_parameters,
-        "tokens": found.tokens, "compute": found.compute, "total_compute": FLOPS_PER * found.total_parameters * found.tokens,
+        "tokens": found.tokens, "compute": found.compute, "total_compute": total,
         "loss": found.loss, "local_slope": found.local_slopes,
     })  # fmt: skip
     exponents = {"tiny": own.tiny_limit, "large": own.large_limit, "global": own.global_slope, "kaplan": KAPLAN_EXPONENT}
@@ -70,7 +72,7 @@ def counting_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no rows.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.counting_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.counting_figure")
     sizes = table[table["row"] == "size"].sort_values("parameters")
     exponents = table[table["row"] == "exponent"].set_index("line")["exponent"]
     inside = sizes[sizes["parameters"].between(KAPLAN_SIZES[0] * (1 - 1e-9), KAPLAN_SIZES[1] * (1 + 1e-9))]

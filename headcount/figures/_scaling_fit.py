@@ -17,7 +17,6 @@ from headcount.figures._scaling_looks import (
     LOSS,
     SHADE,
     TOKENS,
-    check_table,
     groups,
     legend_below,
     letters,
@@ -28,6 +27,7 @@ from headcount.figures._scaling_looks import (
     plain_log_axis,
 )
 from headcount.figures._scaling_predictions import predictor
+from headcount.figures.table import check_columns
 
 if TYPE_CHECKING:
     from empirical.scaling_fits import ScalingFit
@@ -93,7 +93,7 @@ def fit_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no points.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.fit_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.fit_figure")
     points = table[table["row"] == "point"]
     if points.empty:
         raise ValueError("table has no row of kind point: must have at least one")

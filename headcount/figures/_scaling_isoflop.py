@@ -16,7 +16,6 @@ from headcount.figures._scaling_looks import (
     LINE_STYLES,
     LOSS,
     SHADE,
-    check_table,
     interval_words,
     legend_below,
     letters,
@@ -25,6 +24,7 @@ from headcount.figures._scaling_looks import (
     number,
     plain_log_axis,
 )
+from headcount.figures.table import check_columns
 
 TABLE_COLUMNS = ("row", "approach", "group", "parameters", "parameters_low", "parameters_high", "tokens", "compute", "loss",
                  "kept", "reason", "level", "exponent", "exponent_low", "exponent_high")
@@ -77,7 +77,7 @@ def isoflop_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no groups.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.isoflop_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.isoflop_figure")
     members = table[table["row"] == "member"]
     iso = table["approach"].iloc[0] == "iso-flop"
     against = "parameters" if iso else "compute"

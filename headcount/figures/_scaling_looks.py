@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -20,15 +19,6 @@ SHADE: dict[str, Any] = {"color": style.GREY, "alpha": 0.25, "linewidth": 0}
 """Of intervals that are shaded."""
 PARAMETERS = {"total": "total parameters $N$", "non-embedding": "non-embedding parameters $N$", "not stated": "parameters $N$"}
 TOKENS, COMPUTE, LOSS = "training tokens $D$", "training compute $C$ (FLOP)", "loss (nats per token)"
-
-
-def check_table(table: pd.DataFrame, columns: Sequence[str], source: str) -> None:
-    """ValueError where a column is missing or there are no rows."""
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ValueError(f"table lacks the columns {', '.join(missing)}: must have those of {source}")
-    if table.empty:
-        raise ValueError("table has no rows: must have at least one")
 
 
 def parameters_label(parameter_count: str) -> str:

@@ -12,13 +12,13 @@ from headcount.figures._scaling_looks import (
     LINE_STYLES,
     LOSS,
     SHADE,
-    check_table,
     legend_below,
     log_axis,
     looks,
     number,
     plain_log_axis,
 )
+from headcount.figures.table import check_columns
 
 RUN_COLUMNS = ("name", "architecture", "total_parameters", "non_embedding_parameters", "tokens", "seed", "tier", "position",
                "loss", "loss_low", "loss_high")
@@ -43,7 +43,7 @@ def positions_table(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: a column is missing, no finite loss, or a position below 1.
     """
-    check_table(table, RUN_COLUMNS, "empirical.scaling_runs.read_positions")
+    check_columns(table, RUN_COLUMNS, "empirical.scaling_runs.read_positions")
     rows = table[np.isfinite(table["loss"].to_numpy(dtype=float))]
     if rows.empty or (rows["position"] < 1).any():
         raise ValueError("table has no finite loss, or a position below 1: positions from 1 and finite losses are legal")
@@ -86,7 +86,7 @@ def positions_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no rows.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.positions_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.positions_figure")
     architectures = sorted(table["architecture"].unique(), key=lambda name: ("transformer" not in str(name).lower(), str(name)))
     with style.styled():
         width = style.COLUMN_WIDTH if len(architectures) == 1 else style.PAGE_WIDTH

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headcount.figures import style
-from headcount.figures._scaling_looks import LINE_STYLES, check_table, interval_words, legend_below, log_axis, number
+from headcount.figures._scaling_looks import LINE_STYLES, interval_words, legend_below, log_axis, number
+from headcount.figures.table import check_columns
 from theory.power_laws import PowerLawFit, RankFrequency
 
 TAIL_COLUMNS = ("row", "law", "x", "survival", "exponent", "exponent_low", "exponent_high", "x_min", "p_value", "ratio",
@@ -67,7 +68,7 @@ def tail_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no values.
     """
-    check_table(table, TAIL_COLUMNS, "headcount.figures.scaling.tail_figure")
+    check_columns(table, TAIL_COLUMNS, "headcount.figures.scaling.tail_figure")
     values = table[table["row"] == "value"].sort_values("x")
     lowest = float(values["survival"].min())
     with style.styled():
@@ -130,7 +131,7 @@ def ranks_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no types.
     """
-    check_table(table, RANK_COLUMNS, "headcount.figures.scaling.ranks_figure")
+    check_columns(table, RANK_COLUMNS, "headcount.figures.scaling.ranks_figure")
     types = table[table["row"] == "type"].sort_values("rank")
     segments = table[(table["row"] == "segment") & table["slope"].notna()]
     ranks, shares = types["rank"].to_numpy(dtype=float), types["frequency"].to_numpy(dtype=float)

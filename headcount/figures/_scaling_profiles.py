@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from headcount.figures import style
-from headcount.figures._scaling_looks import LINE_STYLES, SHADE, check_table, interval_words, legend_below
+from headcount.figures._scaling_looks import LINE_STYLES, SHADE, interval_words, legend_below
+from headcount.figures.table import check_columns
 
 if TYPE_CHECKING:
     from empirical.scaling_fits import ScalingFit
@@ -66,7 +67,7 @@ def profiles_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there is no profile.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.profiles_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.profiles_figure")
     symbols = list(dict.fromkeys(table["symbol"]))
     with style.styled():
         columns = min(2, len(symbols))

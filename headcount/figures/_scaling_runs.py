@@ -13,7 +13,6 @@ from headcount.figures._scaling_looks import (
     LINE_STYLES,
     LOSS,
     TOKENS,
-    check_table,
     groups,
     legend_below,
     letters,
@@ -24,6 +23,7 @@ from headcount.figures._scaling_looks import (
     plain_log_axis,
 )
 from headcount.figures._scaling_predictions import predictor
+from headcount.figures.table import check_columns
 
 if TYPE_CHECKING:
     from empirical.scaling_fits import ScalingFit
@@ -51,7 +51,7 @@ def runs_table(table: pd.DataFrame, fit: "ScalingFit | None") -> pd.DataFrame:
     Raises:
         ValueError: a column is missing, or no run has a finite loss.
     """
-    check_table(table, RUN_COLUMNS, "empirical.scaling_runs.read_runs")
+    check_columns(table, RUN_COLUMNS, "empirical.scaling_runs.read_runs")
     count = "total" if fit is None else str(fit.points.parameter_count)
     counted = "non_embedding_parameters" if count == "non-embedding" else "total_parameters"
     runs = table[np.isfinite(table["loss"].to_numpy(dtype=float))]
@@ -99,7 +99,7 @@ def runs_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there is nothing to draw.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.runs_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.runs_figure")
     runs = table[table["row"] == "run"]
     architectures = list(runs["architecture"].value_counts().index)
     count = str(table["parameter_count"].iloc[0])

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from headcount.figures import style
-from headcount.figures._scaling_looks import LINE_STYLES, check_table, interval_words, legend_below, log_axis
+from headcount.figures._scaling_looks import LINE_STYLES, interval_words, legend_below, log_axis
+from headcount.figures.table import check_columns
 from theory.spectra import SpectrumVerdict
 
 TABLE_COLUMNS = ("name", "rows", "columns", "rank", "singular_value", "expected", "gaussian_low", "gaussian_high", "permuted_low",
@@ -65,7 +66,7 @@ def spectra_drawing(table: pd.DataFrame) -> Figure:
     Raises:
         ValueError: a column is missing or there are no rows.
     """
-    check_table(table, TABLE_COLUMNS, "headcount.figures.scaling.spectra_figure")
+    check_columns(table, TABLE_COLUMNS, "headcount.figures.scaling.spectra_figure")
     names = list(dict.fromkeys(table["name"]))
     with style.styled():
         columns = min(3, len(names))
