@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo test lint types unit verify nightly benchmarks experiments experiment-figures hops scaling shown figure claims landscape clean
+.PHONY: demo test lint types unit verify nightly benchmarks experiments experiment-figures hops scaling manifold shown figure claims landscape clean
 .DEFAULT_GOAL := demo
 
 # Installed once, and again when the dependencies change. Torch comes first and by version: any looser request may bring CUDA.
@@ -36,7 +36,7 @@ verify: $(VENV)/.installed
 	$(BIN)/headcount verify --effort standard
 
 # Checks all claims anew, puts the verdicts on record, a file for each paper, and writes the page of claims from them.
-PAPERS := dana2025 sanford2024 kaplan2020 hoffmann2022 scaling_lecture
+PAPERS := dana2025 sanford2024 kaplan2020 hoffmann2022 scaling_lecture havrilla2024
 claims: $(VENV)/.installed
 	for paper in $(PAPERS); do for effort in quick standard; do \
 	    $(BIN)/headcount verify --paper $$paper --effort $$effort --record headcount/claims/records/$$paper.json \
@@ -67,6 +67,8 @@ benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.hops_zero_errors
 	$(BIN)/python -m benchmarks.scaling_fit_speed
 	$(BIN)/python -m benchmarks.scaling_coverage
+	$(BIN)/python -m benchmarks.manifold_reach
+	$(BIN)/python -m benchmarks.dimension_coverage
 
 # Computes the slow parts of both default landscapes anew, about an hour in all, puts them on record and draws the reference figure.
 landscape: $(VENV)/.installed
@@ -105,6 +107,13 @@ scaling: $(VENV)/.installed
 	$(BIN)/headcount scaling train --tier quick
 	$(BIN)/headcount scaling figure all --tier quick
 	$(MAKE) shown FOLDER=results/scaling SHOWN="$(SCALING)" PREFIX=scaling-
+
+# Trains what docs/manifolds.md shows, half an hour, and draws its figures anew, in 256 colours.
+MANIFOLD := reach circle sphere bias data-quick model-quick text-quick
+manifold: $(VENV)/.installed
+	$(BIN)/headcount manifold train --tier quick
+	$(BIN)/headcount manifold figure all --tier quick
+	$(MAKE) shown FOLDER=results/manifold SHOWN="$(MANIFOLD)" PREFIX=manifold-
 
 figure: $(VENV)/.installed
 	$(BIN)/headcount compare --out docs/reference

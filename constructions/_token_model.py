@@ -44,6 +44,10 @@ class TokenModel(nn.Module):
         """Shape of every array, by name."""
         raise NotImplementedError
 
+    def _names(self) -> tuple[str, ...]:
+        """Names of all its arrays: `parameter_names`, and more where an option of the model brings more."""
+        return self.parameter_names
+
     def _make_parameters(self, dtype: torch.dtype, device: torch.device | str | None) -> None:
         if not dtype.is_floating_point:
             raise ValueError(f"dtype = {dtype}: a floating-point type is legal")
@@ -94,7 +98,7 @@ class TokenModel(nn.Module):
         device = getattr(self, self.parameter_names[0]).device
         copy = type(self)(**self.arguments(), dtype=dtype, device=device)
         with torch.no_grad():
-            for name in self.parameter_names:
+            for name in self._names():
                 getattr(copy, name).copy_(getattr(self, name))
         return copy
 
@@ -118,7 +122,7 @@ class TokenModel(nn.Module):
         except TypeError as error:
             raise ModelFileError(f"{path}: {error}") from None
         metadata = {"format": self.file_format, "shape": shape, "provenance": kept}
-        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in self.parameter_names}
+        tensors = {name: getattr(self, name).detach().cpu().contiguous() for name in self._names()}
         try:
             with whole_files(path) as (partial,):
                 save_file(tensors, partial, metadata=metadata)
@@ -178,7 +182,7 @@ def _empty_model(make: Callable[..., ModelT], wanted: str, path: Path, metadata:
 
 
 def _fill(path: Path, model: TokenModel, tensors: Mapping[str, Tensor], device: torch.device | str | None) -> None:
-    names = model.parameter_names
+    names = model._names()
     if set(tensors) != set(names):
         raise ModelFileError(f"{path}: holds the tensors {sorted(tensors)}; {sorted(names)} are legal")
     dtypes = {tensor.dtype for tensor in tensors.values()}

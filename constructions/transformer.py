@@ -10,16 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from constructions._token_model import TokenModel, read_model
-from constructions.attention import CHUNK_ELEMENTS, attention, attention_pattern
+from constructions.attention import CHUNK_ELEMENTS, AttentionKind, attention, attention_pattern
 from constructions.element_wise import StreamMap, checked_maps
 from theory.shapes import TransformerShape, checked_integer
 
 Positions = Literal["residual", "attention"]
+MlpActivation = Literal["gelu", "relu"]
 
 FILE_FORMAT = "headcount transformer, version 1"
 PARAMETER_NAMES = (
     "token_embedding", "position_embedding", "query", "key", "value", "output", "mlp_in", "mlp_bias", "mlp_out", "unembedding",
 )  # fmt: skip
+DEEP_NAMES = ("mlp_hidden", "mlp_hidden_bias")  # beside them where the MLPs have more than one hidden layer
 
 
 class Transformer(TokenModel):
@@ -30,12 +32,15 @@ class Transformer(TokenModel):
     MLP of width w > 0 adds \(\mathrm{GELU}(x_i W_1 + b) W_2\), GELU in its exact form \(z \Phi(z)\). Logits are
     \(x_S W_U^T\). With `positions="attention"` positions stay out of the residual stream: \(x_i = e(t_i)\), and
     \(u_i = x_i + pos_i\) in every layer, with the same position vectors in all. Last in a layer, its element-wise map, if it has
-    one, replaces every \(x_i\) by a function of \(x_i\) alone.
+    one, replaces every \(x_i\) by a function of \(x_i\) alone. With `attention="relu"` the weights \(a_{ij}\) are
+    \(\max(0, score)\), not normalised; with `mlp_activation="relu"` GELU is \(\max(0, z)\), and with k = `mlp_layers` > 1 the MLP
+    has k hidden layers of width w, the activation behind each.
 
     Parameters, all zero at birth (N = vocab_size, S = seq_len, d = embed_dim, H = num_heads, d_h = head_dim, L = num_layers,
     w = mlp_width); vectors are rows:
         token_embedding (N, d), position_embedding (S, d), query, key, value (L, H, d, d_h), output (L, H, d_h, d),
-        mlp_in (L, d, w), mlp_bias (L, w), mlp_out (L, w, d), unembedding (N, d).
+        mlp_in (L, d, w), mlp_bias (L, w), mlp_out (L, w, d), unembedding (N, d);
+        with k > 1 also mlp_hidden (L, k - 1, w, w) and mlp_hidden_bias (L, k - 1, w).
 
     Args:
         vocab_size: N >= 1 tokens.
@@ -48,19 +53,22 @@ class Transformer(TokenModel):
         positions: "residual" (added to the embedding) or "attention" (added to what the heads read).
         score_scale: c, what scores are multiplied with, positive and finite; 1/sqrt(d_h) is that of Vaswani et al. 2017.
         causal: whether a position sees only those up to its own.
+        attention: "softmax", or "relu": not normalised, and exactly 0 for scores that are not positive.
+        mlp_activation: "gelu" or "relu".
+        mlp_layers: k >= 1 hidden layers in every MLP.
         maps: None, or for every layer None, an `ElementWise` program, or a function that takes the stream (batch, positions, d)
             to one of the same shape, every position by itself. A model with functions can't be saved.
         dtype: a floating-point type; float64 unless said otherwise.
         device: any torch device.
 
-    With one layer, no MLP or map, causal, positions in the residual stream and c = 1 it is `AttentionOnlyTransformer`.
+    With one layer, no MLP or map, causal, softmax, positions in the residual stream and c = 1 it is `AttentionOnlyTransformer`.
 
     Raises:
-        ValueError: a size below its least value, an unknown place of the positions, a scale that is not positive and finite,
-            maps that don't fit, or a dtype that is not floating-point.
+        ValueError: a size below its least value, an unknown place of the positions, attention or activation, a scale that is
+            not positive and finite, maps that don't fit, or a dtype that is not floating-point.
 
     Source: Dana, Pydi and Chevaleyre 2025, equations (1) and (2) for one layer, experiments section for MLPs and depth; Sanford,
-    Hsu and Telgarsky 2024, section 2.1, for element-wise maps.
+    Hsu and Telgarsky 2024, section 2.1, for element-wise maps; Havrilla and Liao 2024 for attention and MLPs of ReLUs (recalled).
     """
 
     file_format = FILE_FORMAT
@@ -80,6 +88,9 @@ class Transformer(TokenModel):
         positions: Positions = "residual",
         score_scale: float = 1.0,
         causal: bool = True,
+        attention: AttentionKind = "softmax",
+        mlp_activation: MlpActivation = "gelu",
+        mlp_layers: int = 1,
         maps: Sequence[object] | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
@@ -98,6 +109,12 @@ class Transformer(TokenModel):
         if not isinstance(causal, bool):
             raise ValueError(f"causal = {causal!r}: True and False are legal")
         self.causal = causal
+        for name, choice, legal in (("attention", attention, AttentionKind), ("mlp_activation", mlp_activation, MlpActivation)):
+            if choice not in get_args(legal):
+                raise ValueError(f"{name} = {choice!r}: legal are {' and '.join(map(repr, get_args(legal)))}")
+        self.attention: AttentionKind = attention
+        self.mlp_activation: MlpActivation = mlp_activation
+        self.mlp_layers = checked_integer("mlp_layers", mlp_layers, 1)
         self.maps: tuple[StreamMap | None, ...] = checked_maps(maps, self.shape.num_layers, self.shape.embed_dim)
         self._make_parameters(dtype, device)
 
@@ -110,14 +127,21 @@ class Transformer(TokenModel):
     mlp_in: Float[Tensor, "layers embed_dim width"]
     mlp_bias: Float[Tensor, "layers width"]
     mlp_out: Float[Tensor, "layers width embed_dim"]
+    mlp_hidden: Float[Tensor, "layers deeper width width"]
+    mlp_hidden_bias: Float[Tensor, "layers deeper width"]
     unembedding: Float[Tensor, "vocab embed_dim"]
+
+    def _names(self) -> tuple[str, ...]:
+        return (*PARAMETER_NAMES, *DEEP_NAMES) if self.mlp_layers > 1 else PARAMETER_NAMES
 
     def _sizes(self) -> dict[str, tuple[int, ...]]:
         d, layers, width = self.embed_dim, self.num_layers, self.mlp_width
         into, out_of = (layers, self.num_heads, d, self.head_dim), (layers, self.num_heads, self.head_dim, d)
         mlp = ((layers, d, width), (layers, width), (layers, width, d))
-        sizes = ((self.vocab_size, d), (self.seq_len, d), into, into, into, out_of, *mlp, (self.vocab_size, d))
-        return dict(zip(PARAMETER_NAMES, sizes, strict=True))
+        sizes = [(self.vocab_size, d), (self.seq_len, d), into, into, into, out_of, *mlp, (self.vocab_size, d)]
+        if self.mlp_layers > 1:
+            sizes += [(layers, self.mlp_layers - 1, width, width), (layers, self.mlp_layers - 1, width)]
+        return dict(zip(self._names(), sizes, strict=True))
 
     def arguments(self) -> dict[str, Any]:
         """What the constructor takes, dtype and device left out."""
@@ -126,6 +150,8 @@ class Transformer(TokenModel):
         options: dict[str, Any] = {"positions": self.positions, "score_scale": self.score_scale}
         if not self.causal:
             options["causal"] = False
+        usual = {"attention": "softmax", "mlp_activation": "gelu", "mlp_layers": 1}  # left out, as in files older than they are
+        options |= {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
         if any(each is not None for each in self.maps):
             options["maps"] = self.maps
         return sizes | {"num_layers": shape.num_layers, "mlp_width": shape.mlp_width} | options
@@ -185,7 +211,7 @@ class Transformer(TokenModel):
             for layer, _queried, seen in self._steps(self._embedded(self._checked_tokens(tokens)), all_positions=True):
                 if layer < self.num_layers:
                     queries, keys = self._heads(layer, seen, self.query), self._heads(layer, seen, self.key)
-                    patterns.append(attention_pattern(queries * self.score_scale, keys, causal=self.causal))
+                    patterns.append(attention_pattern(queries * self.score_scale, keys, causal=self.causal, kind=self.attention))
         return torch.stack(patterns)
 
     def layers(self, stream: Float[Tensor, "batch positions embed_dim"]) -> Float[Tensor, "batch positions embed_dim"]:
@@ -235,11 +261,14 @@ class Transformer(TokenModel):
         queries, keys, values = (
             self._heads(layer, rows, maps) for rows, maps in ((queried, self.query), (seen, self.key), (seen, self.value))
         )
-        mixed = attention(queries * self.score_scale, keys, values, causal=self.causal)
+        mixed = attention(queries * self.score_scale, keys, values, causal=self.causal, kind=self.attention)
         return mixed.flatten(2) @ self.output[layer].flatten(0, 1)
 
     def _mlp(self, layer: int, stream: Tensor) -> Tensor:
-        hidden = torch.nn.functional.gelu(stream @ self.mlp_in[layer] + self.mlp_bias[layer])
+        activation = torch.relu if self.mlp_activation == "relu" else torch.nn.functional.gelu
+        hidden = activation(stream @ self.mlp_in[layer] + self.mlp_bias[layer])
+        for deeper in range(self.mlp_layers - 1):
+            hidden = activation(hidden @ self.mlp_hidden[layer, deeper] + self.mlp_hidden_bias[layer, deeper])
         return hidden @ self.mlp_out[layer]
 
 

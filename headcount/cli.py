@@ -1,4 +1,4 @@
-"""The command line: compare, landscape, build, measure, verify, certify, recheck, the commands for experiments and for hops.
+"""The command line: compare, landscape, build, measure, verify, certify, recheck; commands of their own files come at the end.
 
 Slow imports happen when they are needed."""
 
@@ -12,6 +12,7 @@ from headcount import __version__
 from headcount._arguments import at_least, example, head_counts, whole
 from headcount._experiment_cli import add_commands
 from headcount._hop_cli import hops_app
+from headcount._manifold_cli import add_manifold_commands
 from headcount._plain_errors import PROGRAM, PlainGroup
 from headcount._scaling_cli import scaling_app
 
@@ -337,3 +338,4 @@ def recheck(
 add_commands(app)
 app.add_typer(hops_app)
 app.add_typer(scaling_app)
+add_manifold_commands(app)

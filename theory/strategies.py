@@ -1,4 +1,4 @@
-"""Hypothesis strategies for tasks, shapes and scaling laws: small, varied, and on purpose often degenerate.
+"""Hypothesis strategies for tasks, shapes, scaling laws and manifolds: small, varied, and on purpose often degenerate.
 
 For property tests of any bound, construction or model, in this project or elsewhere:
 
@@ -10,8 +10,8 @@ For property tests of any bound, construction or model, in this project or elsew
         assert my_bound(shape.num_heads, shape.head_dim, shape.embed_dim) <= 2 * task.num_associations
 
 What is drawn is a handful of small integers (sizes, a family, a label pattern, a seed), so failing examples shrink to
-small sizes and print as something that can be pasted into a test. With `_law_draws` the only file of
-`theory` that needs Hypothesis.
+small sizes and print as something that can be pasted into a test. With `_law_draws` and `_manifold_draws` the only file
+of `theory` that needs Hypothesis.
 """
 
 from bisect import bisect_left
@@ -29,6 +29,9 @@ from theory._law_draws import HOFFMANN_FAMILIES as HOFFMANN_FAMILIES
 from theory._law_draws import LAW_KINDS as LAW_KINDS
 from theory._law_draws import hoffmann_laws as hoffmann_laws
 from theory._law_draws import scaling_laws as scaling_laws
+from theory._manifold_draws import MANIFOLD_KINDS as MANIFOLD_KINDS
+from theory._manifold_draws import hoelder_targets as hoelder_targets
+from theory._manifold_draws import manifolds as manifolds
 from theory.shapes import AttentionShape, checked_integer
 from theory.tasks import MAX_VOCAB_SIZE, AssociationTask, DistributionTask
 

@@ -37,6 +37,8 @@ PAPERS = {
     "kaplan2020": "Kaplan et al. 2020, Scaling laws for neural language models (arXiv 2001.08361)",
     "hoffmann2022": "Hoffmann et al. 2022, Training compute-optimal large language models (NeurIPS, arXiv 2203.15556), and what "
     "others found of it",
+    "havrilla2024": "Havrilla and Liao 2024, Understanding scaling laws with statistical and approximation theory for "
+    "transformer neural networks on intrinsically low-dimensional data (NeurIPS, arXiv 2411.06646)",
     "scaling_lecture": "A lecture on scaling laws: a course's notes, without a published reference",
 }
 """Papers by key."""

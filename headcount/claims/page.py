@@ -44,6 +44,7 @@ SHOWN = {
     "sanford2024": "lemma-d-2",
     "kaplan2020": "critical-tokens",
     "hoffmann2022": "gopher",
+    "havrilla2024": "identity-besiroglu",
     "scaling_lecture": "exponents-literal",
 }
 """Per paper a claim that is an example for `--show`."""

@@ -34,6 +34,10 @@ def every_sequence(vocab_size: int, seq_len: int) -> Tensor:
     return torch.cartesian_prod(*[torch.arange(vocab_size)] * seq_len).reshape(-1, seq_len)
 
 
+def activated(hidden: Tensor, kind: str) -> Tensor:
+    return hidden.clamp(min=0) if kind == "relu" else hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
+
+
 def plain_logits(model: Transformer, tokens: list[int]) -> list[Tensor]:
     """Logits after every position of one sequence, vector by vector."""
     place = model.position_embedding
@@ -49,20 +53,33 @@ def plain_logits(model: Transformer, tokens: list[int]) -> list[Tensor]:
                 query = u[i] @ model.query[layer, head]
                 scores = [float(model.score_scale * query @ (u[j] @ model.key[layer, head])) for j in range(i + 1)]
                 shares = [math.exp(score - max(scores)) for score in scores]
+                if model.attention == "relu":
+                    shares, whole = [max(score, 0.0) for score in scores], 1.0
+                else:
+                    whole = sum(shares)
                 for j, share in enumerate(shares):
-                    total = total + share / sum(shares) * (u[j] @ model.value[layer, head] @ model.output[layer, head])
+                    total = total + share / whole * (u[j] @ model.value[layer, head] @ model.output[layer, head])
             added.append(total)
         x = [row + more for row, more in zip(x, added, strict=True)]
         if model.mlp_width:
             hidden = [row @ model.mlp_in[layer] + model.mlp_bias[layer] for row in x]
-            after = [h * 0.5 * (1 + torch.erf(h / math.sqrt(2))) for h in hidden]
+            after = [activated(h, model.mlp_activation) for h in hidden]
+            for k in range(model.mlp_layers - 1):
+                deeper = [h @ model.mlp_hidden[layer, k] + model.mlp_hidden_bias[layer, k] for h in after]
+                after = [activated(h, model.mlp_activation) for h in deeper]
             x = [row + h @ model.mlp_out[layer] for row, h in zip(x, after, strict=True)]
     return [model.unembedding @ row for row in x]
 
 
 @pytest.mark.parametrize("positions", ["residual", "attention"])
-@pytest.mark.parametrize("change", [{}, {"mlp_width": 0}, {"num_heads": 0}, {"head_dim": 5, "num_layers": 3}, {"seq_len": 1}])
-def test_logits_are_those_of_the_plain_equations(positions: Any, change: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {}, {"mlp_width": 0}, {"num_heads": 0}, {"head_dim": 5, "num_layers": 3}, {"seq_len": 1}, {"attention": "relu"},
+        {"mlp_activation": "relu", "mlp_layers": 3}, {"attention": "relu", "mlp_activation": "relu", "mlp_layers": 2},
+    ],
+)  # fmt: skip
+def test_logits_are_those_of_the_plain_equations(positions: Any, change: dict[str, Any]) -> None:
     model = filled(Transformer(**{**SIZES, **change}, positions=positions, score_scale=0.7), 0.8)
     tokens = every_sequence(model.vocab_size, model.seq_len)[::3]
     with torch.no_grad():
@@ -135,6 +152,22 @@ def test_files_come_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype, change:
     assert torch.equal(Transformer.load(tmp_path / "m.safetensors")(tokens), model(tokens))
 
 
+def test_files_of_the_usual_kind_are_as_they_were_and_others_hold_their_options(tmp_path: Path) -> None:
+    usual, other = Transformer(**SIZES), filled(Transformer(**SIZES, attention="relu", mlp_activation="relu", mlp_layers=3))
+    assert set(usual.arguments()) == {*SIZES, "positions", "score_scale"} and len(dict(usual.named_parameters())) == 10
+    other.save(tmp_path / "m")
+    back, tokens = Transformer.load(tmp_path / "m"), torch.randint(0, 5, (20, 3))
+    assert (back.attention, back.mlp_activation, back.mlp_layers) == ("relu", "relu", 3)
+    assert torch.equal(back(tokens), other(tokens)) and torch.equal(other.to_dtype(torch.float64)(tokens), other(tokens))
+    assert other.mlp_hidden.shape == (2, 2, 4, 4) and bool(other.mlp_hidden.any())
+    right = {"format": FILE_FORMAT, "shape": json.dumps(other.arguments() | {"mlp_layers": 2}), "provenance": "{}"}
+    save_file({name: part.detach() for name, part in other.named_parameters()}, tmp_path / "x", right)
+    with pytest.raises(ModelFileError, match="mlp_hidden has shape"):
+        Transformer.load(tmp_path / "x")
+    maps = other.attention_maps(tokens)
+    assert bool((maps >= 0).all()) and bool((maps.sum(-1) == 0).any()) and bool((maps.sum(-1) > 1.1).any())
+
+
 def test_damaged_files_and_those_of_other_models_are_refused_in_one_line(tmp_path: Path) -> None:
     model, path = filled(Transformer(**SIZES)), tmp_path / "m.safetensors"
     model.save(path)
@@ -184,6 +217,8 @@ def test_damaged_files_and_those_of_other_models_are_refused_in_one_line(tmp_pat
         ({"positions": "none"}, "positions = 'none'"), ({"score_scale": 0}, "score_scale = 0"),
         ({"score_scale": math.inf}, "score_scale = inf"), ({"score_scale": math.nan}, "score_scale = nan"),
         ({"score_scale": True}, "score_scale = True"), ({"dtype": torch.int64}, "dtype = torch.int64"),
+        ({"attention": "linear"}, "attention = 'linear'"), ({"mlp_activation": "tanh"}, "mlp_activation = 'tanh'"),
+        ({"mlp_layers": 0}, "mlp_layers = 0"), ({"mlp_layers": 1.5}, "mlp_layers = 1.5"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(change: dict[str, Any], named: str) -> None:

@@ -117,7 +117,7 @@ def test_property_tests_leave_no_trace_in_the_folder(empty_folder: Path) -> None
     ("arguments", "words"),
     [
         (["no-such-claim"], "there is none of that name"),
-        (["--paper", "dana2026"], "dana2025 or sanford2024 or kaplan2020 or hoffmann2022 or scaling_lecture is legal"),
+        (["--paper", "dana2026"], "kaplan2020 or hoffmann2022 or havrilla2024 or scaling_lecture is legal"),
         (["--effort", "heroic"], "quick"),
         (["--json", "nowhere/found.json"], "there is no folder nowhere"),
         (["--json", "."], "is a folder"),

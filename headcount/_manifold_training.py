@@ -1,0 +1,206 @@
+"""What `headcount manifold train` does: cells of a tier, some side by side, their exponents, then the part on real text."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.progress import BarColumn, TimeElapsedColumn
+from rich.table import Table
+
+from empirical.cell_store import CellStore
+from empirical.manifold_runs import TIERS, ManifoldCell, built_rows, expected_seconds, measured_exponents, read_cells, run_cell
+from empirical.sweep import torch_threads
+from headcount import console
+from headcount._arguments import again
+from headcount._manifold_cli import RESULTS
+from headcount._output import output_folder
+from headcount._progress import progress_bar, stages
+from headcount._run_processes import THREADS, Message, run_side_by_side
+from theory._whole_files import whole_files
+
+BUNDLE_SECONDS = 60.0
+"""Shorter cells share a process: starting one costs seconds."""
+TEXT_RUNS = Path("results") / "scaling"
+BUILT_GRIDS = {"circle": (16, 32, 64, 128, 256), "sphere": (4, 8, 16, 32)}
+"""Networks built beside those trained; the torus of three circles would have millions of tokens."""
+TABLE_FILE, EXPONENTS_FILE = "manifold.csv", "exponents.csv"
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """Cells that one process trains, one after another."""
+
+    cells: tuple[ManifoldCell, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the first, and how many more."""
+        more = f" and {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
+        return self.cells[0].name + more
+
+    @property
+    def steps(self) -> int:
+        """Of all together."""
+        return sum(cell.steps for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A bundle of cells, each kept when it is done."""
+
+    place: Path
+
+    def __call__(self, bundle: _Bundle, tell: Callable[[Message], None]) -> None:
+        for cell in bundle.cells:
+            _train_one(cell, self.place, tell)
+
+
+def _train_one(cell: ManifoldCell, place: Path, tell: Callable[[Message], None]) -> None:
+    run_cell(cell, place, lambda step, steps, loss: tell(Message(cell.name, step, loss, steps)))
+
+
+def train(
+    *, names: Sequence[str], tier: str, jobs: int | None, list_only: bool, out: Path, corpus_results: Path = TEXT_RUNS
+) -> None:
+    """`headcount manifold train`."""
+    cells = chosen_cells(names, tier)
+    if list_only:
+        console.show(_settings(cells, tier))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with output_folder(out, "--out") as folder, output_folder(folder / tier, "--out") as place:
+        store = CellStore(place)
+        missing = [cell for cell in cells if store.get(cell.spec) is None]
+        at_once = min(jobs or len(os.sched_getaffinity(0)), max(1, len(missing)))
+        if missing:
+            minutes = sum(map(expected_seconds, missing)) / 60
+            console.say(f"{len(missing)} of {len(cells)} cells to train, {at_once} at a time: {minutes:.0f} processor minutes")
+            try:
+                _train_all(missing, place, at_once)
+            except KeyboardInterrupt:
+                words = _command(names, tier, jobs, out, corpus_results)
+                console.warn(f"interrupted; cells that are done are in {place}; the same command goes on from there: {words}")
+                raise
+        with stages() as progress:
+            table = with_built(read_cells(folder, tier), progress)
+        exponents = measured_exponents(table)
+        _write(place, table, exponents)
+        console.show(_results(exponents, tier))
+        for line in _reasons(exponents):
+            console.say(line)
+        console.say(f"{TABLE_FILE} (a row a model) and {EXPONENTS_FILE} in {place}")
+    if not names:
+        from headcount._text_dimension import text_experiment
+
+        text_experiment(tier=tier, jobs=jobs, out=out, corpus_results=corpus_results)
+
+
+def chosen_cells(names: Sequence[str], tier: str) -> tuple[ManifoldCell, ...]:
+    """The cells of a tier with these names, all without a name. Raises ValueError for one that the tier does not have."""
+    cells = {cell.name: cell for cell in TIERS[tier]}
+    for name in names:
+        if name not in cells:
+            raise ValueError(f"{name!r}: is no cell of tier {tier}; {console.few(cells)} are legal (--list names all)")
+    return tuple(cells[name] for name in dict.fromkeys(names)) if names else tuple(cells.values())
+
+
+def bundles(cells: Sequence[ManifoldCell], jobs: int) -> list[_Bundle]:
+    """Cells by falling cost, short ones together, but no more than a job's fair share of all."""
+    most = min(BUNDLE_SECONDS, sum(map(expected_seconds, cells)) / jobs)
+    found, open_cells, cost = list[_Bundle](), list[ManifoldCell](), 0.0
+    for cell in sorted(cells, key=expected_seconds, reverse=True):
+        if open_cells and cost + expected_seconds(cell) > most:
+            found.append(_Bundle(tuple(open_cells)))
+            open_cells, cost = [], 0.0
+        open_cells.append(cell)
+        cost += expected_seconds(cell)
+    return [*found, _Bundle(tuple(open_cells))]
+
+
+def with_built(table: pd.DataFrame, progress: Callable[[str, int, int], None] | None = None) -> pd.DataFrame:
+    """The table with networks built for the functions that models of it were trained on, where their size allows it."""
+    wanted = table[(table["experiment"] == "model") & table["manifold"].isin(list(BUILT_GRIDS))]
+    series = wanted[["manifold", "ambient_dim", "target", "beta"]].drop_duplicates().to_dict("records")
+    parts = [table]
+    for done, each in enumerate(series):
+        manifold, target, beta = str(each["manifold"]), str(each["target"]), float(each["beta"])
+        if progress is not None:
+            progress(f"built networks: {manifold}, {target}", done, len(series))
+        degree = 1 if target == "smooth" else 0
+        rough = 0.5 if math.isinf(beta) else beta  # what a smooth target has no use for
+        parts.append(built_rows(manifold, int(each["ambient_dim"]), target, rough, BUILT_GRIDS[manifold], degree))
+    return pd.concat([part.astype(object) for part in parts], ignore_index=True).infer_objects() if len(parts) > 1 else table
+
+
+def _train_all(cells: Sequence[ManifoldCell], place: Path, jobs: int) -> None:
+    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
+        total = bar.add_task(f"{len(cells)} cells", total=sum(map(expected_seconds, cells)))
+        costs, done = {cell.name: expected_seconds(cell) / cell.steps for cell in cells}, dict[str, int]()
+
+        def show(message: Message) -> None:
+            done[message.name] = message.step
+            words = f"{len(cells)} cells; {message.name}, held-out loss {message.loss:.3g}"
+            bar.update(total, completed=sum(costs[name] * step for name, step in done.items()), description=words)
+
+        if jobs == 1:
+            with torch_threads(THREADS):
+                for cell in sorted(cells, key=expected_seconds, reverse=True):
+                    _train_one(cell, place, show)
+            return
+        for message in run_side_by_side(bundles(cells, jobs), _Work(place), jobs):
+            show(message)
+
+
+def _write(place: Path, table: pd.DataFrame, exponents: pd.DataFrame) -> None:
+    with whole_files(place / TABLE_FILE, place / EXPONENTS_FILE) as (first, second):
+        table.to_csv(first, index=False)
+        exponents.to_csv(second, index=False)
+
+
+def _command(names: Sequence[str], tier: str, jobs: int | None, out: Path, text: Path) -> str:
+    options = {"--jobs": (jobs, None), "--out": (out, RESULTS), "--text": (text, TEXT_RUNS)}
+    return again(["manifold", "train", *names, "--tier", tier], options)
+
+
+def _settings(cells: Sequence[ManifoldCell], tier: str) -> Table:
+    headings = ("cell", "d", "parameters", "samples", "noise", "steps", "rate", "seeds", "seconds")
+    minutes = sum(map(expected_seconds, cells)) / 60
+    title = f"{len(cells)} cells of tier {tier}, about {minutes:,.0f} minutes of one core"
+    table = console.frame(title, *headings, left=("cell",))
+    for cell in cells:
+        dimension = cell.function(cell.seeds[0]).manifold.dimension
+        table.add_row(
+            cell.name, str(dimension), f"{cell.model(0).num_parameters:,}", f"{cell.seen:,}", f"{cell.noise:g}",
+            f"{cell.steps:,}", f"{cell.rate:.3g}", str(len(cell.seeds)), f"{expected_seconds(cell):.0f}",
+        )  # fmt: skip
+    return table
+
+
+def _results(exponents: pd.DataFrame, tier: str) -> Table:
+    headings = ("series", "d", "exponent", "95% interval", "theory", "sizes", "seeds", "above the floor")
+    title = f"alpha of error^2 ~ samples^-alpha (data), parameters^-alpha (model), tier {tier}"
+    shown = console.frame(title, *headings, left=("series",))
+    for row in exponents.to_dict("records"):
+        free = "" if math.isnan(row["free_exponent"]) or row["free_sizes"] == row["num_sizes"] else (
+            f"{row['free_exponent']:.2f} ({row['free_sizes']:.0f} sizes)"
+        )
+        span = "" if math.isnan(row["low"]) else f"{row['low']:.2f}..{row['high']:.2f}"
+        value = "-" if math.isnan(row["exponent"]) else f"{row['exponent']:.2f}"
+        counts = f"{row['num_sizes']:.0f}", f"{row['num_seeds']:.0f}"
+        shown.add_row(_series(row), str(row["dimension"]), value, span, f"{row['predicted']:.3g}", *counts, free)
+    return shown
+
+
+def _series(row: dict[Any, Any]) -> str:
+    rough = "" if row["target"] == "smooth" else f" {row['beta']:g}"
+    how = f"{row['kind']}, {row['attention']}" if row["kind"] == "trained" else f"built, degree {row['degree']:.0f}"
+    return f"{row['experiment']}: {row['manifold']}, {row['target']}{rough} ({how})"
+
+
+def _reasons(exponents: pd.DataFrame) -> list[str]:
+    """What keeps exponents from being the theory's, a line for each series where something was seen."""
+    return [f"{_series(row)}: {row['reason']}" for row in exponents.to_dict("records") if row["reason"]]
