@@ -1,5 +1,6 @@
 """Interaction networks as safetensors files: arrays and JSON, nothing that is executed."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ def write_network(network: "InteractionNetwork", path: str | os.PathLike[str], p
     shape = {"num_tokens": int(network.num_tokens), "output": int(network.output), "num_blocks": network.num_blocks}
     metadata = {
         "format": FILE_FORMAT,
+        "sha256": digest(arrays),
         "shape": json.dumps(shape | {"input_bound": float(network.input_bound)}),
         "provenance": json.dumps(dict(provenance)),
     }
@@ -65,6 +67,8 @@ def read_network(
         raise ModelFileError(f"{path}: not a readable safetensors file ({first_line(error)})") from error
     if metadata.get("format") != FILE_FORMAT:
         raise ModelFileError(f"{path}: not an interaction network (its metadata lacks format = {FILE_FORMAT!r})")
+    if metadata.get("sha256") != digest(arrays):
+        raise ModelFileError(f"{path}: is damaged: its arrays are not those that were written")
     try:
         shape, provenance = json.loads(metadata["shape"]), json.loads(metadata.get("provenance", "{}"))
         if not isinstance(provenance, dict) or not all(isinstance(word, str) for word in provenance.values()):
@@ -73,6 +77,16 @@ def read_network(
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: does not hold a legal network ({first_line(error)})") from error
     return network, provenance
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Of names, shapes, types and bytes: one flipped bit is one head that says something else."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def _built(

@@ -10,7 +10,6 @@ from theory.shapes import checked_integer
 
 DATA, SECOND, COSINE, SINE, ONE = range(5)
 NUM_ROWS = 5
-WRITABLE_ROWS = (DATA, SECOND)
 SCORE_MARGIN = 1.05  # the routing constant is this much larger than needed, so that every other score is below -M/20
 
 

@@ -90,7 +90,10 @@ def _chart_values(
     inside = np.zeros(len(points), dtype=bool)
     inside[found] = ((points[found] - centre) ** 2).sum(axis=1) < charts.radius**2
     if inside.any():
-        values = np.asarray(function(points[inside]), dtype=float)
+        given = np.asarray(function(points[inside]))
+        if given.dtype.kind not in "fiu":
+            raise ValueError(f"function gives {given.dtype}: one finite number for each point is legal")
+        values = given.astype(float)
         if values.shape != (int(inside.sum()),) or not np.isfinite(values).all():
             raise ValueError(
                 f"function gives {values.shape} for {int(inside.sum())} points: one finite number for each point is legal"

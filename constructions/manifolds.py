@@ -26,13 +26,14 @@ from constructions._manifold_pieces import Function, local_pieces
 from constructions._token_model import ModelFileError
 from constructions.interaction import InteractionNetwork, load_network_with_provenance
 from constructions.transformer import Transformer
+from theory._manifold_base import BUMP_POWER
 from theory.manifolds import Charts, Manifold
 from theory.shapes import checked_integer
 
 __all__ = ["Function", "ManifoldNetwork", "build"]
 
 MAX_DEGREE = 8  # beyond, neighbouring Chebyshev points are close enough for rounding to rule
-MOST_TERMS = 1 << 23
+MOST_TERMS = 3 << 20
 """Of cells and monomials on them: each takes some 200 bytes while the network is built, and more when it is evaluated."""
 PROVENANCE_KEY = "manifold network"
 
@@ -99,8 +100,8 @@ class ManifoldNetwork:
         try:
             kept = json.loads(provenance[PROVENANCE_KEY])
             manifold = _from_description(kept["manifold"])
-            charts = manifold.charts(float(kept["radius"]))
             grid, degree = checked_integer("grid", kept["grid"], 1), checked_integer("degree", kept["degree"], 0)
+            charts = _charts(manifold, float(kept["radius"]), degree)
             if not isinstance(kept["indicator"], bool) or network.ambient_dim != manifold.ambient_dim:
                 raise ValueError("does not fit the network")
             return cls(network, manifold, charts, grid, degree, kept["indicator"])
@@ -118,7 +119,8 @@ def build(
     \(\psi\), the local polynomials \(P_{n,k}\) of \((f \rho_n)\) in chart n and ramps \(1_n\) of \(|x - c_n|^2\) that are 1 where
     \(\rho_n\) isn't 0 and switch off sheets of the manifold that are far off but project onto the same coordinates. Products are
     exact, attention scores being bilinear, so all error is that of the sum: of order \(h^{m+1}\) (m >= 1) for smooth functions,
-    \(h^{\min(\beta, 1)}\) at least for Hölder functions, h = 2 r / N.
+    \(h^{\min(\beta, 1)}\) at least for Hölder functions, h = 2 r / N. From m = 6 on the bumps behind the partition are of power
+    m + 1 instead of 6, which would hold the order at 6.
 
     Args:
         manifold: a manifold of theory.manifolds.
@@ -141,13 +143,17 @@ def build(
     Source: Havrilla and Liao 2024, Theorem 2 and its construction (recalled, not checked against the text); degrees above 1,
     shared subtrees and all constants are derived here.
     """
+    if not isinstance(manifold, Manifold):
+        raise ValueError(f"manifold = {manifold!r}: a manifold of theory.manifolds is legal, such as manifold_named('circle')")
     grid, degree = checked_integer("grid", grid, 2), checked_integer("degree", degree, 0)
     if degree > MAX_DEGREE:
         raise ValueError(f"degree = {degree}: 0 to {MAX_DEGREE} is legal")
-    charts = manifold.charts(radius)
+    charts = _charts(manifold, radius, degree)
     width = min(charts.radius**2, charts.largest_slack) / 2 if slack is None else slack
     if isinstance(width, bool) or not isinstance(width, Real) or not (isfinite(width) and width > 0):
         raise ValueError(f"slack = {slack!r}: a finite number > 0 is legal")
+    if indicator and width > charts.largest_slack:
+        raise ValueError(f"slack = {slack!r}: at most {charts.largest_slack:.4g} is legal here, or far sheets would answer too")
     terms = charts.num_charts * (grid + 1) ** manifold.dimension * comb(manifold.dimension + degree, degree if degree > 1 else 0)
     if terms > MOST_TERMS:
         where = f"{charts.num_charts} charts of dimension {manifold.dimension}"
@@ -157,6 +163,11 @@ def build(
         charts, pieces, manifold.coordinate_bound, float(width), indicator=indicator, skip_zeros=skip_zeros
     )
     return ManifoldNetwork(layout.network(), manifold, charts, grid, degree, indicator)
+
+
+def _charts(manifold: Manifold, radius: float | None, degree: int) -> Charts:
+    # A bump's power p leaves p - 1 derivatives at its rim, so that order m + 1 takes p = m + 1.
+    return manifold.charts(radius, power=max(BUMP_POWER, degree + 1))
 
 
 def _described(manifold: object) -> dict[str, Any]:

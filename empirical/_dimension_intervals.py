@@ -56,11 +56,12 @@ def within_half(
     own: which half the rows are in (None: they are all points). Points whose list is too short are left out.
     """
     own = half if own is None else own
-    same = half[neighbours] == own[:, None]
-    place = np.cumsum(same, axis=1, dtype=np.uint16)
+    chosen = half.take(neighbours) == own[:, None]
+    place = np.cumsum(chosen, axis=1, dtype=np.uint16)
     enough = place[:, -1] >= num_neighbours
-    chosen = same & (place <= num_neighbours) & enough[:, None]
-    found = values[chosen].reshape(-1, num_neighbours)
+    chosen &= place <= num_neighbours
+    chosen &= enough[:, None]
+    found = values.ravel()[np.flatnonzero(chosen)].reshape(-1, num_neighbours)
     first = own[enough]
     return found[first], found[~first]
 

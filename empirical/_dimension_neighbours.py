@@ -17,7 +17,7 @@ METRICS = ("euclidean", "cosine")
 
 TREE_COLUMNS = 12
 """A k-d tree up to so many columns, blocks of all distances above: trees are no help there."""
-BLOCK_ELEMENTS = 4_000_000
+BLOCK_ELEMENTS = 1_000_000
 NEAR = 1e-6
 """Squared distances below this part of the largest squared norm are measured again: the others are right to about 1e-9."""
 PASSES = 20
@@ -42,8 +42,10 @@ class Cloud:
     @property
     def dropped(self) -> str:
         """What was dropped, in words, or ""."""
+        if not self.num_dropped:
+            return ""
         total = len(self.rows) + self.num_dropped
-        return f"{self.num_dropped} of {total} points dropped: each repeats another point" if self.num_dropped else ""
+        return f"{self.num_dropped} of {total} points dropped: each repeats another point, as far as its number format tells"
 
     def nearer(self, num_neighbours: int, least: int) -> "Cloud":
         """The same with up to `num_neighbours` neighbours. Raises ValueError where fewer than `least` are known."""
@@ -83,21 +85,23 @@ def cloud(points: Float[np.ndarray, "n D"], num_neighbours: int, metric: str = "
 
     "cosine" puts the points on the unit sphere and takes the straight line between them. 1 - cos itself would not do: it is half
     that distance squared, so every logarithm of a ratio doubles and every estimate of a dimension halves (derived here).
-    Points that are nearer than the rounding of their own type (2 eps of the largest norm) count as one.
+    Points that are nearer than the rounding of their own type (2 eps of the longer of the two) count as one.
     Raises ValueError for points that are none, or fewer distinct ones than are needed.
     """
     found = checked_points(points, metric)
     size = 1.0 if metric == "cosine" else float(np.abs(points).max())
     precision = np.finfo(points.dtype if points.dtype.kind == "f" else np.float64).eps
-    tolerance = 2 * float(precision) * float(np.linalg.norm(found, axis=1).max())
+    rounding = 2 * float(precision) * np.linalg.norm(found, axis=1)  # of each point: one far off must not swallow the others
     rows = np.sort(np.unique(found, axis=0, return_index=True)[1])
     needed = num_neighbours if least is None else least
     for _ in range(PASSES):
         if len(rows) <= needed:
             same = "all points are the same" if len(rows) == 1 else f"{len(rows)} of {len(points)} points are distinct"
             raise ValueError(f"points: {same}; {needed} neighbours take at least {needed + 1} distinct points")
-        kept = found[rows] - found[rows].mean(axis=0)
+        kept = found[rows] - np.median(found[rows], axis=0)  # which one far point does not move
         neighbours, distances = nearest(kept, min(num_neighbours, len(rows) - 1))
+        own = rounding[rows]
+        tolerance = np.maximum(own[:, None], own[neighbours])
         repeats = (distances <= tolerance) & (neighbours < np.arange(len(rows))[:, None])
         if not repeats.any():
             break
@@ -129,14 +133,20 @@ def nearest(points: Float[np.ndarray, "n D"], num_neighbours: int) -> tuple[Int[
     return found
 
 
-def squared_blocks(points: Float[np.ndarray, "n D"]) -> Iterator[tuple[int, Float[np.ndarray, "rows n"]]]:
-    """(first row, squared distances of some rows to all points), quick and rough: errors of about eps times the squared norm."""
+def squared_blocks(
+    points: Float[np.ndarray, "n D"], once: bool = False
+) -> Iterator[tuple[int, Float[np.ndarray, "rows columns"]]]:
+    """(first row, squared distances of some rows to all points), quick and rough: errors of about eps times the squared norm.
+
+    once: to points from the block's first row on, so that each pair is seen once (those within a block twice).
+    """
     norms = (points**2).sum(axis=1)
     rows = max(1, BLOCK_ELEMENTS // len(points))
     for start in range(0, len(points), rows):
-        squares = points[start : start + rows] @ points.T
+        columns = slice(start if once else 0, None)
+        squares = points[start : start + rows] @ points[columns].T
         squares *= -2
-        squares += norms
+        squares += norms[columns]
         squares += norms[start : start + rows, None]
         yield start, squares
 

@@ -90,7 +90,9 @@ def correlation_dimension(
     found, numbers = ready(points, neighbours, metric, resamples, level, groups, prepared)
     inner, outer = max(1, neighbours // 2), neighbours
     everyone = np.ones(len(found.points), bool)
-    reach = float(np.median(found.distances[:, min(found.distances.shape[1], 3 * outer) - 1]))
+    # Halves of the points have their neighbours further off.
+    farthest = min(found.distances.shape[1], 3 * outer) if resamples else outer
+    reach = float(np.median(found.distances[:, farthest - 1]))
     pairs = near_pairs(found, reach)
     dimension = _slope(pairs, everyone, _radii(found.distances, inner, outer))
     if not 0 < dimension < NO_RATIO:
@@ -115,12 +117,12 @@ def near_pairs(
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
     """(i, j, distance) of all pairs i < j that are at most `reach` apart. Raises ValueError where they are too many to hold."""
     parts, total = [], 0
-    for start, squares in squared_blocks(found.points):
+    for start, squares in squared_blocks(found.points, once=True):
         row, column = np.nonzero(squares <= reach**2 * (1 + 1e-6) + 1e-14)
-        later = column > row + start
+        later = column > row
         row, column = row[later], column[later]
-        measured = remeasured(found.points, row + start, column, squares[row, column])
-        parts.append((row + start, column, np.sqrt(np.maximum(measured, 0))))
+        measured = remeasured(found.points, row + start, column + start, squares[row, column])
+        parts.append((row + start, column + start, np.sqrt(np.maximum(measured, 0))))
         total += len(row)
         if total > MOST_PAIRS:
             raise ValueError(f"points: {len(found.points):,} have more than {MOST_PAIRS:,} near pairs; fewer points are legal")

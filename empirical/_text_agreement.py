@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import stats
 
+from empirical._text_exponents import NO_FLOOR
 from theory.manifold_rates import dimensions_within
 
 AGREEMENT_COLUMNS = (
@@ -97,7 +98,8 @@ def text_verdict(
     The agreement "survives" where, for this method and metric, all of:
     (1) in every size the predicted interval meets the observed one of every source that has one (slope, offset, joint);
     (2) no size's curve bends (the interval of its curvature contains 0), so that there is one exponent to predict;
-    (3) untrained models, which know nothing of the text, agree less often than trained ones;
+    (3) untrained models, which know nothing of the text, agree less often than trained ones, counting slope and offset of every
+        size and the joint law once (N in total; met where it meets every size's prediction: it has one exponent for all);
     (4) no prediction is saturated, and the other methods' corrected dimensions agree with this one's, so that there is one d;
     (5) no interval of 1/alpha_D - 1/alpha_N excludes 1;
     (6) sizes for which more is predicted do not fall slower (Kendall's tau of predictions and slopes below 0, p < 0.05).
@@ -166,12 +168,20 @@ def _controls(chosen: pd.DataFrame) -> list[str]:
     """A line where models that were never trained agree as often as trained ones."""
     if "untrained" not in set(chosen["kind"]):
         return ["untrained models were not measured"]
-    part = chosen[chosen["source"].isin(SOURCES)]
-    trained, untrained = (int(part[part["kind"] == kind]["overlap"].sum()) for kind in ("trained", "untrained"))
+    (trained, _, pairs), (untrained, *_) = _hits(chosen, "trained"), _hits(chosen, "untrained")
     if untrained < trained:
         return []
-    pairs = int((part["kind"] == "trained").sum())
-    return [f"untrained models agree as often as trained ones: {untrained} against {trained} of {pairs} intervals meet"]
+    return [f"no difference shown between trained and untrained models: {trained} and {untrained} of {pairs} intervals meet"]
+
+
+def _hits(chosen: pd.DataFrame, kind: str) -> tuple[int, int, int]:
+    """How many intervals meet, numbers are alike, and comparisons there are: slope and offset by size, the joint law once."""
+    rows = chosen[chosen["kind"] == kind]
+    single = rows[rows["source"].isin(("slope", "offset"))]
+    joint = rows[rows["source"] == "joint"]
+    joint = joint[joint["count"] == ("total" if "total" in set(joint["count"]) else joint["count"].max())]
+    meet, near = (int(single[name].sum()) + int(len(joint) > 0 and joint[name].all()) for name in ("overlap", "within"))
+    return meet, near, len(single) + int(len(joint) > 0)
 
 
 def _saturated(trained: pd.DataFrame) -> list[str]:
@@ -232,6 +242,7 @@ def _lines(dimensions: pd.DataFrame, observed: pd.DataFrame, chosen: pd.DataFram
         hits = f"intervals meet in {meet} of {len(part)} sizes, numbers within {TOLERANCE:g} in {near}"
         said = _by_width(part, lambda row: _span(row, "observed"))
         lines.append(f"observed data exponent ({source}), by width: {said}; {hits}")
+    lines += _without_floor(observed)
     for quantity, name in (("data", "data exponent"), ("model", "model exponent"), ("difference", "1/alpha_D - 1/alpha_N")):
         part = observed[(observed["quantity"] == quantity) & (observed["source"] == "joint")]
         said = "; ".join(f"N {row['count']}: {_span(row, 'exponent', ('low', 'high'))}" for row in part.to_dict("records"))
@@ -269,11 +280,19 @@ def _trend(trained: pd.DataFrame) -> list[str]:
 
 def _kinds(chosen: pd.DataFrame) -> list[str]:
     """How often each kind of cloud agrees."""
-    part = chosen[chosen["source"].isin(SOURCES)]
-    said = [f"{kind} {int(rows['overlap'].sum())} (numbers within {TOLERANCE:g}: {int(rows['within'].sum())})"
-            for kind, rows in part.groupby("kind", sort=False)]  # fmt: skip
-    pairs = int((part["kind"] == "trained").sum())
-    return [f"predicted and observed intervals that meet, of {pairs} pairs (slope, offset, joint): {'; '.join(said)}"]
+    hits = {str(kind): _hits(chosen, str(kind)) for kind in chosen["kind"].unique()}
+    said = [f"{kind} {meet} (numbers within {TOLERANCE:g}: {near})" for kind, (meet, near, _) in hits.items()]
+    pairs = hits["trained"][2]
+    return [f"predicted and observed intervals that meet, of {pairs} (slope and offset by size, joint once): {'; '.join(said)}"]
+
+
+def _without_floor(observed: pd.DataFrame) -> list[str]:
+    """A line on the fits with a floor whose best floor is 0."""
+    flat = observed[(observed["quantity"] == "data") & observed["reason"].astype(str).str.contains(NO_FLOOR, regex=False)]
+    widths = ", ".join(str(width) for width in flat.loc[flat["source"] == "offset", "embed_dim"])
+    joint = ", ".join(str(count) for count in flat.loc[flat["source"] == "joint", "count"])
+    places = [f"width {widths} (offset)"] * bool(widths) + [f"in the joint fit (N {joint})"] * bool(joint)
+    return [f"best floor is 0 at {' and '.join(places)}: these are exponents of L, not of L - E"] if places else []
 
 
 def _ways(dimensions: pd.DataFrame, chosen: pd.DataFrame) -> list[str]:

@@ -24,6 +24,8 @@ EXPONENTS = np.geomspace(0.01, 8.0, 4000)
 """Those that a curve with a floor is tried with."""
 STARTS_EVERY = 9
 """Of the 4,500 starting values of a joint fit, so many are passed over for one that is followed."""
+NO_FLOOR = "no floor above 0 fits better than none"
+"""The reason of a row whose best floor is 0: its exponent is one of L, not of L - E."""
 LEAST_SIZES = 4
 """Different numbers of tokens (or of weights) below which a curve has no bend, and a law with a floor no error."""
 
@@ -46,7 +48,8 @@ def observed_exponents(
     spread of ln L between seeds of one size and D, pooled: it knows nothing of a wrong formula), "profile" (F limits of the
     weighted residuals), "bootstrap" (pairs); `floor`, E in nats; `curvature` of ln L on ln D (N) with its Student interval: how
     much the exponent grows per factor e, 0 for a power law; exponent_first, exponent_last: tangents of that parabola at the ends;
-    `reason`: why a number is missing or weak. An exponent of the loss itself is below that of L - E, if there is a floor E > 0.
+    `reason`: why a number is missing or weak. An exponent of the loss itself is below that of L - E, if there is a floor E > 0;
+    "offset" and "joint" are of L itself where their best floor is 0, which `reason` says.
 
     Raises ValueError for a table without the columns of `read_runs`, or without a transformer that came to its end.
 
@@ -172,7 +175,7 @@ def _floor(x: Float[np.ndarray, " points"], loss: Float[np.ndarray, " points"]) 
     if best in (0, len(EXPONENTS) - 1):
         why = f"no exponent between {EXPONENTS[0]:g} and {EXPONENTS[-1]:g} fits best"
         return found | {"exponent": float("nan"), "reason": why}
-    return found | {"reason": "" if floor[best] > 0 else "no floor above 0 fits better than none"}
+    return found | {"reason": "" if floor[best] > 0 else NO_FLOOR}
 
 
 def _joint(runs: pd.DataFrame, column: str, count: ParameterCount, bootstraps: int, seed: int,
@@ -188,7 +191,7 @@ def _joint(runs: pd.DataFrame, column: str, count: ParameterCount, bootstraps: i
         reason = "refused: " + "; ".join(map(str, fit.refusals)) if fit.law is None else "no bootstrap: no interval"
         return [about | _nothing("joint", points.num_points, reason) | {"quantity": quantity} for quantity in quantities]
     constants, cloud, failed = fit.constants, fit.bootstrap_pairs.constants, fit.bootstrap_pairs.num_failed
-    weak = "" if constants["E"] > 1e-6 * points.loss.min() else "no floor above 0 fits better than none"
+    weak = "" if constants["E"] > 1e-6 * points.loss.min() else NO_FLOOR
     rows = []
     for quantity, symbol in quantities.items():
         with np.errstate(divide="ignore"):

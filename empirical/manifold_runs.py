@@ -21,14 +21,14 @@ import pandas as pd
 
 from empirical._manifold_cell import TEST_POINTS, CellSamples, ManifoldCell
 from empirical._manifold_descent import Progress, train_cell
-from empirical._manifold_exponents import EXPONENT_COLUMNS, measured_exponents, predicted_exponent
+from empirical._manifold_exponents import EXPONENT_COLUMNS, measured_exponents, predicted_exponent, told_apart
 from empirical._manifold_tiers import TIERS, expected_seconds, learning_rate
 from empirical.cell_store import CellStore, Row
 from theory.manifolds import manifold_named, target_named
 
 __all__ = [
     "EXPONENT_COLUMNS", "TIERS", "TRAINED_COLUMNS", "CellSamples", "ManifoldCell", "Progress", "built_rows", "expected_seconds",
-    "learning_rate", "measured_exponents", "predicted_exponent", "read_cells", "run_cell", "train_cell",
+    "learning_rate", "measured_exponents", "predicted_exponent", "read_cells", "run_cell", "told_apart", "train_cell",
 ]  # fmt: skip
 
 TRAINED_COLUMNS = (

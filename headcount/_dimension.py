@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,7 +11,6 @@ from jaxtyping import Float
 
 from empirical._number_tables import read_table
 from empirical.dimension import (
-    DIMENSIONS,
     METHODS,
     CorrectedDimension,
     DimensionEstimate,
@@ -30,8 +30,14 @@ from theory._whole_files import whole_files
 if TYPE_CHECKING:
     import pandas as pd
 
-CURVE_REACH = 5
-"""The bias curve goes up to so many times the largest estimate: further ones would not give an estimate like these."""
+MAGIC = b"\x93NUMPY"
+CURVE_DIMENSIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
+"""Between these logarithms of estimates are linear in log d to 1%, the noise of two clouds of 3600 points."""
+FAR_BELOW = 0.5
+"""The bias curve begins at or below so many times the least estimate: no cloud gives an estimate of twice its dimension."""
+SCALE_RESAMPLES = 25
+"""At each scale: intervals as wide as 50 would make them but for 3%, in half the time."""
+FAMILY_WORDS = {"ball": "ball", "gaussian": "Gaussian", "sphere": "sphere"}
 CORRECTED_COLUMNS = (
     "corrected", "corrected_low", "corrected_high", "beta", "data_exponent", "data_low", "data_high", "model_exponent",
     "model_low", "model_high", "corrected_reason",
@@ -66,9 +72,10 @@ def dimension(
             estimates = [
                 DimensionEstimate(**{str(name): value for name, value in row.items()}) for row in rows.to_dict("records")
             ]
-            curve = _curve(estimates, found, neighbours, metric, seed, lambda done, all_: tell("bias curve", done, all_))
+            curve = _curve(estimates, found.shape[1], neighbours, metric, seed, lambda done, all_: tell("bias curve", done, all_))
             scales = dimension_by_scale(
-                found, metric=metric, seed=seed, progress=lambda done, all_: tell("scales", done, all_),
+                found, metric=metric, resamples=min(resamples, SCALE_RESAMPLES), seed=seed,
+                progress=lambda done, all_: tell("scales", done, all_),
             )  # fmt: skip
         table = _with_predictions(rows, estimates, curve, beta)
         _show(table, curve, beta, metric)
@@ -101,10 +108,7 @@ def read_points(path: Path, most: int, seed: int) -> tuple[Float[np.ndarray, "n 
             raise ValueError(f"{path}: has columns without a name or two with the same; coordinates with a name each are legal")
         array = np.column_stack([table.numbers(name) for name in table.header])
     elif path.suffix.lower() == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)  # rows that are not drawn are not read
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path}: is no array of numbers ({first_line(error)}); a .npy file of floats is legal") from None
+        array = _opened(path)
     else:
         raise ValueError(f"{path}: ends in {path.suffix or 'nothing'!r}; .npy, .csv and .tsv are legal")
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not all(array.shape):
@@ -116,9 +120,21 @@ def read_points(path: Path, most: int, seed: int) -> tuple[Float[np.ndarray, "n 
     return array.astype(np.float64) if array.dtype.kind in "iu" else array, total
 
 
+def _opened(path: Path) -> Float[np.ndarray, "n D"]:
+    """The array of a .npy file, whose rows are read when they are asked for."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"{path}: is no .npy file, whatever its name says; an array saved by numpy.save is legal")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, TokenError) as error:
+        why = "it holds Python objects" if "pickle" in str(error) else first_line(error)
+        raise ValueError(f"{path}: is no array of numbers ({why}); a .npy file of numbers is legal") from None
+
+
 def _curve(
     estimates: Sequence[DimensionEstimate],
-    found: Float[np.ndarray, "n D"],
+    columns: int,
     neighbours: int,
     metric: str,
     seed: int,
@@ -128,12 +144,16 @@ def _curve(
     fine = [estimate for estimate in estimates if math.isfinite(estimate.dimension)]
     if not fine:
         raise ValueError(f"no method has an estimate: {estimates[0].reason}")
-    limit = max(1, found.shape[1] - (metric == "cosine"))  # on the unit sphere there is a dimension less
-    reach = max(10.0, CURVE_REACH * max(estimate.dimension for estimate in fine))
+    limit = max(1, columns - (metric == "cosine"))  # on the unit sphere there is a dimension less
+    ends = {
+        found.method: (found.dimension, found.dimension) if math.isnan(found.low) else (found.low, found.high) for found in fine
+    }
+    known = sorted({*(d for d in CURVE_DIMENSIONS if d <= limit), min(limit, CURVE_DIMENSIONS[-1])})
+    below = [d for d in known if d <= FAR_BELOW * min(low for low, _ in ends.values())]
     return bias_curve(
-        num_points=fine[0].num_points, ambient_dim=limit,
-        dimensions=[d for d in sorted({*DIMENSIONS, min(limit, DIMENSIONS[-1])}) if d <= min(limit, reach)],
-        method=[estimate.method for estimate in fine], neighbours=neighbours, seed=seed, progress=progress,
+        num_points=fine[0].num_points, ambient_dim=columns, dimensions=[d for d in known if not below or d >= below[-1]],
+        method=[estimate.method for estimate in fine], neighbours=neighbours, seed=seed,
+        beyond={method: high for method, (_, high) in ends.items()}, progress=progress,
     )  # fmt: skip
 
 
@@ -158,7 +178,7 @@ def _with_predictions(
 def _show(table: "pd.DataFrame", curve: "pd.DataFrame", beta: float, metric: str) -> None:
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     shown = console.frame(
-        f"Dimension, 95% intervals, {metric}", "method", "k", "estimate", "after its bias", left=("method",)
+        f"Dimension, {metric}", "method", "k", "estimate [95%]", "after its bias [range]", left=("method",)
     )
     promised = console.frame(
         f"Exponents promised, beta = {beta:g}", "method", "data", "model", left=("method",)
@@ -171,16 +191,24 @@ def _show(table: "pd.DataFrame", curve: "pd.DataFrame", beta: float, metric: str
             name, *(_range(row[f"{kind}_exponent"], row[f"{kind}_low"], row[f"{kind}_high"]) for kind in ("data", "model"))
         )
     console.show(shown)
+    families = [FAMILY_WORDS[family] for family in dict.fromkeys(curve["family"])]
+    plural = " and ".join(filter(None, (", ".join(f"{name}s" for name in families[:-1]), f"{families[-1]}s")))
+    console.say(
+        f"[range]: the dimensions of {plural} that would give such an estimate; other shapes can lie outside: no 95% interval"
+    )
     for row in rows:
         for reason in dict.fromkeys(filter(None, (row["reason"], row["corrected_reason"]))):
             console.say(f"  {row['method']}: {reason}")
     console.show(promised)
     methods = list(dict.fromkeys(curve["method"]))
-    console.say(f"what {int(curve['num_points'].iloc[0]):,} points of known dimension d give, even in a ball / Gaussian:")
+    console.say(f"what {int(curve['num_points'].iloc[0]):,} points of known dimension d give, {' / '.join(families)}:")
     bias = console.frame("Bias", "d", *(method.removesuffix("_dimension") for method in methods))
     for dimension, some in curve.groupby("dimension"):
-        told = [some.loc[some["method"] == method, "estimate"] for method in methods]
-        bias.add_row(str(dimension), *(" / ".join(f"{value:.3g}" for value in values) for values in told))
+        told = [some[some["method"] == method].set_index("family")["estimate"] for method in methods]
+        bias.add_row(
+            str(dimension),
+            *("/".join(f"{values[f]:.3g}" if f in values else "-" for f in dict.fromkeys(curve["family"])) for values in told),
+        )
     console.show(bias)
 
 

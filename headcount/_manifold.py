@@ -8,6 +8,7 @@ import torch
 from constructions.manifolds import ManifoldNetwork
 from constructions.manifolds import build as build_network
 from headcount import __version__, console
+from headcount._manifold_cli import MOST_POINTS
 from headcount._output import checked_file
 from theory.manifolds import Target, manifold_named, target_named
 
@@ -18,6 +19,8 @@ def build(
 ) -> None:
     """`headcount manifold build`."""
     checked_file(output, "--output", {})
+    if points > MOST_POINTS:
+        raise ValueError(f"--points {points:,}: 100 to {MOST_POINTS:,} are legal")
     place = manifold_named(manifold, ambient_dim, seed)
     target = target_named(place, function, beta)
     built = build_network(place, target, grid, degree)

@@ -9,6 +9,7 @@ from headcount._arguments import at_least, example, whole
 from headcount._scaling_cli import OutOption, SeedOption, TierOption, positive, share
 
 RESULTS = Path("results") / "manifold"
+MOST_POINTS = 100_000
 Function = Literal["smooth", "weierstrass"]
 Metric = Literal["euclidean", "cosine"]
 
@@ -41,7 +42,9 @@ def build(
     ambient_dim: Annotated[
         int | None, typer.Option("--ambient-dim", parser=at_least(2), metavar="INT", help="D; as small as it goes if not given.")
     ] = None,
-    points: Annotated[int, whole("--points", 100, "Random points at which the error is measured.")] = 1500,
+    points: Annotated[
+        int, whole("--points", 100, f"Random points at which the error is measured, at most {MOST_POINTS:,}.")
+    ] = 1500,
     seed: SeedOption = 0,
 ) -> None:
     """Write a transformer's weights for a function on a manifold, and measure its error.
@@ -69,7 +72,9 @@ def train(
     out: OutOption = RESULTS,
     text: Annotated[
         Path,
-        typer.Option("--text", metavar="FOLDER", help="Runs of headcount scaling train, used for the part on text if there."),
+        typer.Option(
+            "--text", metavar="FOLDER", help="Runs of headcount scaling train, for the part on text; those missing are trained."
+        ),
     ] = Path("results") / "scaling",
 ) -> None:
     """Train small transformers on functions on manifolds, fit exponents; then the dimension of text models' embeddings.
@@ -101,7 +106,7 @@ def figure(
 
 def dimension(
     path: Annotated[
-        Path, typer.Argument(metavar="EMBEDDINGS.npy", help="One point a row: an array of numbers (.npy), or a table (.csv).")
+        Path, typer.Argument(metavar="EMBEDDINGS.npy", help="One point a row: numbers as .npy, or a table with a header as .csv.")
     ],
     methods: Annotated[
         list[str] | None,  # typer takes no list of Literals

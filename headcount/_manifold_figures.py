@@ -21,12 +21,12 @@ FIGURES = ("reach", "circle", "sphere", "bias", "scales", "data", "model", "text
 TRAINED = {"data": ("manifold.csv", "exponents.csv"), "model": ("manifold.csv", "exponents.csv"),
            "text": ("text.csv", "text_observed.csv")}
 """Figures of what is trained, and the files that they are drawn from."""
-IN_TIER = ("manifold.csv", "exponents.csv")
+IN_TIER = ("manifold.csv", "exponents.csv", "text.csv", "text_observed.csv")
 REACH = (
     ("circle", 8, "smooth", 1.0, (16, 32, 64, 128, 256), 1),
     ("circle", 8, "smooth", 1.0, (16, 32, 64, 128), 3),
     ("circle", 8, "weierstrass", 0.5, (16, 32, 64, 128, 256), 0),
-    ("torus", None, "smooth", 1.0, (8, 16, 32), 1),
+    ("torus", None, "smooth", 1.0, (8, 16, 32, 64), 1),
     ("sphere", None, "smooth", 1.0, (8, 16, 32), 1),
 )
 """Manifold, ambient dimension, target, beta, grids, degree of the networks that are built for the figure."""

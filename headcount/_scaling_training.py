@@ -89,7 +89,7 @@ def train(*, names: Sequence[str], tier: str, jobs: int | None, list_only: bool,
         missing = [run for run in runs if not finished(place / run.name, run, corpus)]
         if missing:
             try:
-                _train_all(missing, corpus, place, min(jobs or len(os.sched_getaffinity(0)), len(missing)))
+                train_all(missing, corpus, place, min(jobs or len(os.sched_getaffinity(0)), len(missing)))
             except KeyboardInterrupt:
                 words = _command(names, tier, jobs, out)
                 console.warn(f"interrupted; the same command goes on from the last checkpoints in {place}: {words}")
@@ -144,7 +144,8 @@ def expected_seconds(run: ScalingRun) -> float:
     return run.flops / 4e10 + run.tokens * 1.5e-5
 
 
-def _train_all(runs: Sequence[ScalingRun], corpus: Corpus, place: Path, jobs: int) -> None:
+def train_all(runs: Sequence[ScalingRun], corpus: Corpus, place: Path, jobs: int) -> None:
+    """Trains these runs, `jobs` at a time, each in the folder of its name in `place`, under a bar of how far all of them are."""
     with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
         total = bar.add_task(f"{len(runs)} runs", total=sum(map(expected_seconds, runs)))
         costs, done = {run.name: expected_seconds(run) / run.steps for run in runs}, dict[str, int]()

@@ -24,6 +24,8 @@ MOST_TOKENS_AGAIN = 1 << 18
 FILES = ("text.csv", "text_observed.csv", "text_agreement.csv", "text_bias.csv", "text_verdict.txt")
 SIZES = {"smoke": (600, 10, 1)}
 """Tier: vectors from each model, halvings, clouds of each kind in the bias curve; others have 3600, 50 and 2."""
+MEASURE_SECONDS = 0.05
+"""About what the dimensions of all runs, the bias curve and the fits take, for each vector of a model: 3 minutes for 3600."""
 BOOTSTRAPS = 200
 SHOWN = ("slope", "early", "late", "offset")
 """Observed exponents in the table."""
@@ -31,13 +33,13 @@ QUESTION = "Does the agreement of predicted and observed data exponents survive?
 
 
 def text_experiment(*, tier: str, jobs: int | None, out: Path, corpus_results: Path | None = None) -> TextVerdict:
-    """Dimensions of hidden states, observed exponents, their agreement and the verdict: into `out` and onto the screen.
+    """Dimensions of hidden states, observed exponents, their agreement and the verdict: into <out>/<tier> and onto the screen.
 
     Finished runs of `headcount scaling train` in `corpus_results` (None: where that command puts them) are taken, all there are
     of the tier, if those of `text_runs` are among them. Where some are missing they are trained there first, with `jobs` at once
-    (None: as many as there are processors); where the runs there are on another text, below `out`. The quick tier then takes
-    about 11 minutes of one core, and 3 minutes more are for the dimensions; these are kept in `out` run by run, so that an
-    interrupted measurement goes on.
+    (None: as many as there are processors); where the runs there are on another text, in <out>/scaling. The quick tier then takes
+    about 11 minutes of one core, and 3 minutes more are for the dimensions (`text_seconds`); these are kept in <out>/<tier> run
+    by run, so that an interrupted measurement goes on.
 
     Raises ValueError for a tier that is none, a corpus that is missing, a folder that can't be written.
     """
@@ -45,8 +47,8 @@ def text_experiment(*, tier: str, jobs: int | None, out: Path, corpus_results: P
     corpus = _scaling_training.corpus_of(runs)
     results = RESULTS if corpus_results is None else corpus_results
     out.parent.mkdir(parents=True, exist_ok=True)
-    with output_folder(out, "--out") as folder:
-        results = _trained(runs, tier, corpus, results, folder, jobs)
+    with output_folder(out, "--out") as top, output_folder(top / tier, "--out") as folder:
+        results = _trained(runs, tier, corpus, results, top, jobs)
         vectors, resamples, repeats = SIZES.get(tier, (3600, 50, 2))
         table = read_runs(results, tier)
         widths = sorted({int(width) for width in table.loc[table["architecture"] == "transformer", "embed_dim"]})
@@ -79,6 +81,17 @@ def text_runs(tier: str) -> tuple[ScalingRun, ...]:
     return tuple(run for run in TIERS[tier] if run.architecture == "transformer" and run.tokens <= most[run.seed])
 
 
+def text_seconds(tier: str, corpus_results: Path | None = None) -> float:
+    """About what the experiment takes on one core: runs that `corpus_results` has no file of, then the dimensions, at most.
+
+    Raises ValueError for a tier that is none.
+    """
+    place = (RESULTS if corpus_results is None else corpus_results) / tier
+    missing = [run for run in text_runs(tier) if not (place / run.name / "run.json").is_file()]
+    vectors = SIZES.get(tier, (3600, 50, 2))[0]
+    return sum(map(_scaling_training.expected_seconds, missing)) + vectors * MEASURE_SECONDS
+
+
 def _trained(runs: Sequence[ScalingRun], tier: str, corpus: Corpus, results: Path, folder: Path, jobs: int | None) -> Path:
     """Where the runs are, trained where they were missing."""
     place = results / tier
@@ -94,7 +107,7 @@ def _trained(runs: Sequence[ScalingRun], tier: str, corpus: Corpus, results: Pat
         console.say(f"{len(missing)} language models to train in {place}, about {seconds / 60:,.0f} minutes of one core")
         place.mkdir(parents=True, exist_ok=True)
         most = min(jobs or len(os.sched_getaffinity(0)), len(missing))
-        _scaling_training._train_all(missing, corpus, place, most)
+        _scaling_training.train_all(missing, corpus, place, most)
     return results
 
 

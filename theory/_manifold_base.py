@@ -26,6 +26,8 @@ MOST_CHARTS = 100_000
 COVERING_SHARES = (0.5, 0.7, 0.8)
 """Covering radius over chart radius that charts are chosen for, in dimension 1, 2, and 3 or more."""
 
+BLOCK_ELEMENTS = 1 << 22
+
 Points = Float[np.ndarray, "*batch ambient"]
 if TYPE_CHECKING:
     Flags = tuple[bool, ...]
@@ -131,8 +133,12 @@ class Manifold(ABC):
     @property
     def coordinate_bound(self) -> float:
         """sup |x_j| over all points x of M and all j: never below what `points` and `sample` return, rounding included."""
-        axes = np.concatenate([np.eye(self.ambient_dim), -np.eye(self.ambient_dim)])
-        return float(self._support(axes).max()) * (1 + 8 * np.finfo(float).eps)
+        rows = max(1, BLOCK_ELEMENTS // self.ambient_dim)  # axes of R^D at once: all of them would be D^2 numbers
+        most = 0.0
+        for start in range(0, self.ambient_dim, rows):
+            axes = np.eye(min(rows, self.ambient_dim - start), self.ambient_dim, k=start)
+            most = max(most, float(self._support(axes).max()), float(self._support(-axes).max()))
+        return most * (1 + 8 * np.finfo(float).eps)
 
     def points(self, parameters: Float[np.ndarray, "*batch parameters"]) -> Points:
         """The points with these parameters (*batch, p) -> (*batch, D)."""
@@ -147,7 +153,9 @@ class Manifold(ABC):
         return self._waves(self.parameters(points))
 
     def sample(self, num_points: int, generator: np.random.Generator) -> Float[np.ndarray, "n ambient"]:
-        """`num_points` independent points, uniform in volume (n, D)."""
+        """`num_points` independent points, uniform in volume (n, D). Raises ValueError for what is no count or no Generator."""
+        if not isinstance(generator, np.random.Generator):
+            raise ValueError(f"generator = {generator!r}: a numpy Generator is legal, such as numpy.random.default_rng(0)")
         return self._points(self._sample(checked_integer("num_points", num_points, 0), generator))
 
     def tangent_basis(self, points: Points) -> Float[np.ndarray, "*batch ambient d"]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 
@@ -15,7 +17,7 @@ class RateDerivation:
         curvature: second derivative of the risk in ln eps, a sum of positive terms: that point is the only one, a minimum.
         best_risk: the risk there.
         data_exponent: -d ln best_risk / d ln n.
-        model_error: eps^2 of the best network of P parameters, from P = eps^(-d/beta).
+        model_error: eps^2 of a network of P parameters, from P = eps^(-d/beta).
         model_exponent: -d ln model_error / d ln P.
         best_parameters: eps^(-d/beta) at the best accuracy.
         inverse_difference: 1/data_exponent - 1/model_exponent.
@@ -34,12 +36,13 @@ class RateDerivation:
     residuals: Mapping[str, Any]
 
 
+@cache
 def derive_rates() -> RateDerivation:
-    """Minimises squared bias plus entropy over the accuracy, and reads the exponents off. Derived here; takes about a second.
+    """Minimises squared bias plus entropy over the accuracy, and reads the exponents off. Derived here; about a second, once.
 
     The premises are Havrilla and Liao 2024's: a class of eps^(-d/beta) parameters has an error of eps (theorem 2), the entropy of
     the class is of that order too up to logarithms, and the risk is at most of the order of squared bias plus entropy over n.
-    What is derived is how the exponents follow from these.
+    What is derived is how the exponents follow from these: bounds of errors give exponents that they have at least.
     """
     import sympy
 
@@ -75,7 +78,7 @@ def derive_rates() -> RateDerivation:
     }
     return RateDerivation(
         risk, best_accuracy, curvature, best_risk, data_exponent, model_error, model_exponent, best_parameters, difference,
-        {words: _simplified(value) for words, value in residuals.items()},
+        MappingProxyType({words: _simplified(value) for words, value in residuals.items()}),
     )  # fmt: skip
 
 

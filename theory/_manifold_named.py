@@ -17,7 +17,6 @@ MANIFOLDS: dict[str, Callable[[int], Manifold]] = {
 """The default manifold of each kind, as a function of its dimension (which circle and swiss-roll ignore)."""
 
 LARGEST_DIMENSION = 16
-SIZED = ("sphere", "torus")
 
 
 def manifold_named(text: str, ambient_dim: int | None = None, seed: int = 0) -> Manifold:

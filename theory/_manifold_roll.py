@@ -199,7 +199,7 @@ def _spiral_reach(first: float, last: float) -> float:
     Points less than 1 apart in t give the least radius of curvature, at the inner end. At an end Tan_x is a half line, and dist
     the whole |y - x| for points behind it.
     """
-    from scipy.optimize import minimize, minimize_scalar
+    from scipy.optimize import brentq, minimize, minimize_scalar
 
     def square(one: Float[np.ndarray, "*batch"], other: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
         return np.asarray((other - one) ** 2 + 4 * one * other * np.sin((other - one) / 2) ** 2)
@@ -211,6 +211,13 @@ def _spiral_reach(first: float, last: float) -> float:
 
     def from_end(angle: float, end: float) -> float:
         return float(square(np.asarray(end), np.asarray(angle)))
+
+    def along(other: Float[np.ndarray, "*batch"], end: float) -> Float[np.ndarray, "*batch"]:
+        # How far a point is ahead of an end in the direction of the spiral there, times sqrt(1 + end^2).
+        return np.asarray(other * (np.cos(other - end) + end * np.sin(other - end)) - end)
+
+    def edge(angle: float, end: float) -> float:
+        return float(along(np.asarray(angle), end))
 
     def refined(pair: Float[np.ndarray, " two"]) -> float:
         one, other = np.clip(pair, first, last)
@@ -227,13 +234,16 @@ def _spiral_reach(first: float, last: float) -> float:
     found.append(float(values.min()))
     found.append(float(minimize(refined, start, method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-13}).fun))
     for end, sign in ((first, 1.0), (last, -1.0)):
-        gaps = angles - end
-        along = angles * (np.cos(gaps) + end * np.sin(gaps)) - end  # times sqrt(1 + end^2)
-        behind = np.where((sign * along < 0) & (np.abs(gaps) > 1.0), square(np.full_like(angles, end), angles), np.inf)
+        is_behind = (sign * along(angles, end) < 0) & (np.abs(angles - end) > 1.0)
+        behind = np.where(is_behind, square(np.full_like(angles, end), angles), np.inf)
         place = int(behind.argmin())
         if np.isfinite(behind[place]):
-            low, high = angles[max(place - 1, 0)], angles[min(place + 1, len(angles) - 1)]
-            # A little too low at worst, where the least distance is just not behind.
+            # Neighbours, or where between them and the nearest one the points cease to be behind.
+            low, high = (
+                float(angles[each] if is_behind[each] else brentq(edge, angles[each], angles[place], args=(end,), xtol=1e-14))
+                for each in (max(place - 1, 0), min(place + 1, len(angles) - 1))
+            )
             nearest = minimize_scalar(from_end, bounds=(low, high), args=(end,), method="bounded")
-            found.append(math.sqrt(float(nearest.fun)) / 2)
+            # The search never tries its bounds themselves.
+            found.append(math.sqrt(min(float(nearest.fun), from_end(low, end), from_end(high, end))) / 2)
     return min(found)

@@ -59,8 +59,10 @@ class Target:
 def smooth_target(manifold: Manifold) -> Target:
     """A function with all derivatives and a few bumps: two scales of waves.
 
-    With one wave coordinate t (circle): sin 3t + 0.5 cos 5t. With q > 1: waves of length about 2 and 3 along two different
-    frames, amplitudes 1 and 0.5 over sqrt(q). `hoelder_constant` bounds the slope.
+    With one wave coordinate t (circle): sin 3t + 0.5 cos 5t. With q > 1: waves along two different frames, amplitudes 1 and 0.5
+    over sqrt(q). Wave vectors are 2 and 3 long (radians per unit of the wave coordinates), but sqrt(q) times that where all
+    coordinates are periodic, and then rounded to whole numbers: 2.83 and 4.0 on the torus, about 3.3 to 3.7 and 5.0 to 5.2 on
+    that of three circles. `hoelder_constant` bounds the slope.
     """
     form = manifold.wave_coordinates
     q = len(form.periodic)
@@ -76,10 +78,10 @@ def smooth_target(manifold: Manifold) -> Target:
 def weierstrass_target(manifold: Manifold, beta: float, num_terms: int = 24) -> Target:
     """A function that is beta-Hoelder and nowhere smoother, down to scales of 2^-num_terms.
 
-    With one wave coordinate t (circle): sum over k < num_terms of 2^(-k beta) cos(2^k t). With q > 1, the waves at level k have
-    lengths near 2^k (rounded to whole numbers along periodic coordinates) along a frame of their own, amplitudes
-    2^(-k beta) / sqrt(q). For beta > 1 it is the derivatives up to floor(beta) that exist, the last one Hoelder of order
-    beta - floor(beta).
+    With one wave coordinate t (circle): sum over k < num_terms of 2^(-k beta) cos(2^k t). With q > 1, the wave vectors at level k
+    lie along a frame of their own, amplitudes 2^(-k beta) / sqrt(q). They are 2^k long, but sqrt(q) 2^k where all coordinates
+    are periodic, and rounded to whole numbers along periodic ones: on the torus of three circles 1.41 to 2.24 times 2^k.
+    For beta > 1 it is the derivatives up to floor(beta) that exist, the last one Hoelder of order beta - floor(beta).
 
     Args:
         beta: > 0 and no integer: there the sum misses the Hoelder class by a logarithm (Hardy 1916). num_terms: 1 to 40.
@@ -136,7 +138,7 @@ def checked_roughness(beta: object) -> float:
 
 
 def _waves(form: WaveCoordinates, level: int, length: float) -> Float[np.ndarray, "q q"]:
-    """q wave vectors of about this length, one a row, orthogonal up to rounding to what is periodic."""
+    """q wave vectors of this length, one a row, orthogonal; on tori sqrt(q) times as long, up to rounding to whole numbers."""
     q = len(form.periodic)
     if q == 1:
         return np.array([[length]])

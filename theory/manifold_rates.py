@@ -52,18 +52,19 @@ FIXED_BLOCKS = 3
 
 
 def data_exponent(dimension: Any, beta: Any) -> Any:
-    """alpha_D = 2 beta / (2 beta + d): the squared error of the best estimator falls as n^(-alpha_D). Between 0 and 1.
+    """alpha_D = 2 beta / (2 beta + d): the squared error of the best estimator falls as n^(-alpha_D) or faster. Between 0 and 1.
 
-    Havrilla and Liao 2024, theorem 1. `dimension` (d, need not be whole: estimates are not) and `beta` are > 0, otherwise
-    ValueError.
+    Havrilla and Liao 2024, theorem 1, an upper bound of the error: that nothing does better takes a lower bound besides.
+    `dimension` (d, need not be whole: estimates are not) and `beta` are > 0, otherwise ValueError.
     """
     return _of(lambda d, b: 2 * b / (2 * b + d), dimension=dimension, beta=beta)
 
 
 def model_exponent(dimension: Any, beta: Any) -> Any:
-    """alpha_N = 2 beta / d: the squared error of the best network of P parameters falls as P^(-alpha_N).
+    """alpha_N = 2 beta / d: the squared error of the best network of P parameters falls as P^(-alpha_N) or faster.
 
-    Derived from Havrilla and Liao 2024, theorem 2. Arguments > 0, otherwise ValueError.
+    Derived from Havrilla and Liao 2024, theorem 2, which says that such networks exist, not that none is better.
+    Arguments > 0, otherwise ValueError.
     """
     return _of(lambda d, b: 2 * b / d, dimension=dimension, beta=beta)
 

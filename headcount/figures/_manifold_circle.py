@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from headcount.figures import style
 from headcount.figures._manifold_looks import degree_words, split, target_words
@@ -27,8 +26,8 @@ TABLE_COLUMNS = ("row", "manifold", "target", "beta", "degree", "grid", "angle",
 ANGLES = 3600
 TILT, HEIGHT = 0.36, 0.85
 """Of the circle seen from the side: how far it is opened, and the height of the largest value over it, in radii."""
-CURTAIN = 240
-"""Strips of the curtain between circle and target."""
+COLUMNS = 420
+"""Of a thinned curve, each with its lowest and its highest value: print of 300 dots an inch shows no more of it."""
 FAR, NEAR = ("#E9EFF4", "#F4ECE6"), ("#CFE0EC", "#EBD8C8")
 """Tints of that curtain above and below the circle, on its far and on its near half."""
 TARGET: dict[str, Any] = {"color": "#A9A9A9", "linewidth": 2.2, "solid_capstyle": "round"}
@@ -72,9 +71,10 @@ def circle_table(networks: Sequence[tuple["Target", Sequence["ManifoldNetwork"]]
 
 
 def circle_drawing(table: pd.DataFrame) -> Figure:
-    """A row for each target: on the circle, along it, and a strip of residuals for each grid, all on one scale.
+    """A row for each target: on the circle, along it, and a strip of residuals for each grid, each on its own scale.
 
-    The first two panels show the coarsest grid, whose error can be seen, over the target.
+    The first two panels show the coarsest grid, whose error can be seen, over the target. Curves
+    are thinned to what print can show of them.
 
     Args:
         table: of `circle_table`.
@@ -114,19 +114,20 @@ def _closed(table: pd.DataFrame, values: str) -> Float[np.ndarray, " points"]:
 
 def _crown(axes: Axes, coarse: pd.DataFrame, name: str) -> None:
     """Target and approximant as heights over the circle, seen from the side and above, the near half in front."""
+    coarse = coarse.iloc[thinned(coarse["value"].to_numpy(dtype=float))]
     angles, value, approximant = (_closed(coarse, column) for column in ("angle", "value", "approximant"))
     unit = HEIGHT / float(np.abs(value).max() or 1.0)
     across, deep = np.cos(angles), TILT * np.sin(angles)
-    every = np.unique(np.linspace(0, len(angles) - 1, CURTAIN + 1).astype(int))
     for half, layer, tints in ((np.sin(angles) > 0, 1, FAR), (np.sin(angles) <= 0, 5, NEAR)):
         quads, colours = [], []
-        for left, right in pairwise(every):
-            if half[(left + right) // 2]:
-                ends = np.array([left, right])
-                foot = np.stack([across[ends], deep[ends]], axis=1)
-                head = np.stack([across[ends], deep[ends] + unit * value[ends]], axis=1)
+        states = np.where(half, np.where(value >= 0, 1, 2), 0)
+        starts = np.flatnonzero(np.diff(states, prepend=-1))
+        for first, last in zip(starts, [*starts[1:], len(states) - 1], strict=True):  # one polygon for each run of one sign
+            if states[first] and last > first:
+                run = slice(first, last + 1)
+                foot, head = (np.stack([across[run], deep[run] + unit * heights[run]], axis=1) for heights in (0 * value, value))
                 quads.append(np.concatenate([foot, head[::-1]]))
-                colours.append(tints[0] if value[left] + value[right] >= 0 else tints[1])
+                colours.append(tints[states[first] - 1])
         axes.add_collection(PolyCollection(quads, facecolors=colours, linewidths=0, zorder=layer, gid=f"heights: {name} {layer}"))
         for heights, look, kind in ((0 * value, FOOT, "circle"), (value, TARGET, "target"), (approximant, BUILT, "approximant")):
             drawn = np.where(half, deep + unit * heights, np.nan)
@@ -138,27 +139,47 @@ def _crown(axes: Axes, coarse: pd.DataFrame, name: str) -> None:
     axes.set_title(name, fontsize=8)
 
 
+def thinned(values: Float[np.ndarray, " points"], columns: int = COLUMNS) -> Int[np.ndarray, " kept"]:
+    """Places to keep of a curve with even steps: of each column the first, lowest and highest value, and the last of all.
+
+    All places where there are no more than four for a column.
+    """
+    count = len(values)
+    if count <= 4 * columns:
+        return np.arange(count)
+    edges = np.linspace(0, count, columns + 1).astype(int)
+    kept = [place for left, right in pairwise(edges)
+            for place in (left, left + values[left:right].argmin(), left + values[left:right].argmax())]
+    return np.unique([*kept, count - 1])
+
+
+def _curve(axes: Axes, table: pd.DataFrame, column: str, gid: str, **look: Any) -> None:
+    own = table[column].to_numpy(dtype=float)
+    kept = thinned(own)
+    axes.plot(table["angle"].to_numpy(dtype=float)[kept], own[kept], gid=gid, **look)
+
+
 def _along(axes: Axes, coarse: pd.DataFrame, name: str) -> None:
-    axes.plot(coarse["angle"], coarse["value"], zorder=2, gid=f"target: {name}", **TARGET)
-    axes.plot(coarse["angle"], coarse["approximant"], zorder=3, gid=f"approximant: {name}", **BUILT)
+    _curve(axes, coarse, "value", f"target: {name}", zorder=2, **TARGET)
+    _curve(axes, coarse, "approximant", f"approximant: {name}", zorder=3, **BUILT)
     axes.set_ylabel("$f$")
     axes.set_title(f"$N={int(coarse['grid'].iloc[0])}$, {degree_words(coarse['degree'].iloc[0])}", fontsize=8)
 
 
 def _strips(strips: Sequence[Axes], points: pd.DataFrame, errors: pd.DataFrame, name: str) -> None:
-    """Residuals by grid, coarsest first, on the scale of the coarsest."""
-    most = 1.08 * float(errors["sup"].max() or 1.0)
+    """Residuals by grid, coarsest first, each on a scale of its own whose ends are written at it."""
     for axes, error in zip(strips, errors.to_dict("records"), strict=True):
         own = points[points["grid"] == error["grid"]].sort_values("angle")
-        axes.fill_between(own["angle"], own["residual"], color=style.VERMILLION, linewidth=0, zorder=2,
-                          gid=f"residual: {name} {int(error['grid'])} area")
-        axes.plot(own["angle"], own["residual"], color=style.VERMILLION, linewidth=0.5, zorder=3,
-                  gid=f"residual: {name} {int(error['grid'])}")
-        axes.set_ylim(-most, most)
-        axes.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+        about, most = f"residual: {name} {int(error['grid'])}", float(error["sup"]) or 1.0
+        kept = thinned(own["residual"].to_numpy(dtype=float))
+        axes.fill_between(own["angle"].iloc[kept], own["residual"].iloc[kept], color=style.VERMILLION, linewidth=0, zorder=2,
+                          gid=f"{about} area")
+        _curve(axes, own, "residual", about, color=style.VERMILLION, linewidth=0.5, zorder=3)
+        axes.set_ylim(-1.08 * most, 1.08 * most)
+        axes.set_yticks([-most, 0.0, most], labels=[f"−{number(most, 2)}", "0", number(most, 2)])
         axes.set_title(f"$N={int(error['grid'])}$:  rms {number(error['rms'], 2)}", loc="right", fontsize=7, pad=2)
         axes.spines["bottom"].set_visible(axes is strips[-1])
-    strips[len(strips) // 2].set_ylabel("residual: built − $f$")
+    strips[len(strips) // 2].set_ylabel("residual, each on its own scale")
 
 
 def _turn(axes: Axes, named: bool) -> None:

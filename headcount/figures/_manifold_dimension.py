@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from headcount.figures import style
-from headcount.figures._manifold_looks import THEORY, split, theory_handle
-from headcount.figures._scaling_looks import SHADE, legend_below, letters, log_axis, looks
+from headcount.figures._manifold_looks import THEORY, coloured, legend_under, split, theory_handle
+from headcount.figures._scaling_looks import SHADE, letters, log_axis
 from headcount.figures.table import check_columns
 
 BIAS = ("family", "dimension", "method", "neighbours", "num_points", "estimate", "low", "high")
@@ -21,6 +21,8 @@ SCALES = ("method", "neighbours", "scale", "dimension", "low", "high")
 METHOD_WORDS = {"levina_bickel": "Levina-Bickel", "two_nn": "TwoNN", "gride": "Gride", "local_pca": "local PCA",
                 "correlation_dimension": "correlation dimension"}
 FAMILY_LINES: dict[str, Any] = {"ball": "-", "gaussian": (0, (4, 1.5)), "sphere": (0, (1, 1.2))}
+FILLS = ("full", "none", "bottom")
+"""Of markers, by family in order."""
 TOLERANCE = 0.02
 """Within which Havrilla and Liao 2024 call predicted and observed data exponents alike."""
 
@@ -52,13 +54,15 @@ def bias_drawing(table: pd.DataFrame) -> Figure:
     """
     check_columns(table, BIAS_COLUMNS, "headcount.figures.manifolds.bias_figure")
     methods, families = (list(dict.fromkeys(table[name].astype(str))) for name in ("method", "family"))
-    look_of = dict(zip(methods, looks(len(methods)), strict=True))
+    look_of = dict(zip(methods, coloured(len(methods)), strict=True))
+    line_of = {family: {"linestyle": FAMILY_LINES.get(family, "-"), "fillstyle": FILLS[place % len(FILLS)]}
+               for place, family in enumerate(families)}
     with style.styled():
         made = Figure(figsize=(style.PAGE_WIDTH, 3.5), layout="constrained")
         left, right = made.subplots(1, 2)
         for about, part in split(table.sort_values("dimension"), ("method", "family")):
             method, family = str(about["method"]), str(about["family"])
-            line = {**look_of[method], "linestyle": FAMILY_LINES.get(family, "-"), "fillstyle": _fill(family, families)}
+            line = {**look_of[method], **line_of[family]}
             at = part["dimension"].to_numpy(dtype=float)
             name = f"{method}, {family}"
             left.plot(at, part["estimate"], gid=f"estimate: {name}", linewidth=0.9, zorder=3, **line)
@@ -80,14 +84,10 @@ def bias_drawing(table: pd.DataFrame) -> Figure:
         right.set_title(f"grey: ±{TOLERANCE:g}", fontsize=8)
         letters((left, right))
         handles = [Line2D([], [], label=_method_words(method, table), **look_of[method]) for method in methods]
-        handles += [Line2D([], [], color=style.GREY, linestyle=FAMILY_LINES.get(family, "-"), marker="o", markersize=3.5,
-                           fillstyle=_fill(family, families), label=f"{family}, {_points(table)}") for family in families]
-        legend_below(made, [*handles, theory_handle("no bias")], 3)
+        handles += [Line2D([], [], color=style.GREY, marker="o", markersize=3.5, label=f"{family}, {_points(table)}", **line)
+                    for family, line in line_of.items()]
+        legend_under(made, [*handles, theory_handle("no bias")], 3)
     return made
-
-
-def _fill(family: str, families: list[str]) -> Any:
-    return "full" if family == families[0] else "none"
 
 
 def _points(table: pd.DataFrame) -> str:
@@ -140,15 +140,15 @@ def scales_drawing(table: pd.DataFrame) -> Figure:
         if len(clouds) > 1:
             letters(list(grid.flat)[: len(clouds)])
         handles = [Line2D([], [], label=METHOD_WORDS.get(name, name), **look)
-                   for name, look in zip(methods, looks(len(methods)), strict=True)]
+                   for name, look in zip(methods, coloured(len(methods)), strict=True)]
         if table["true_dimension"].notna().any():
             handles.append(theory_handle("dimension of the manifold"))
-        legend_below(made, handles, 3 if columns > 1 else 2)
+        legend_under(made, handles, 3 if columns > 1 else 2)
     return made
 
 
 def _scales(axes: Axes, part: pd.DataFrame, methods: list[str], name: str) -> None:
-    for method, look in zip(methods, looks(len(methods)), strict=True):
+    for method, look in zip(methods, coloured(len(methods)), strict=True):
         own = part[part["method"] == method].sort_values("scale")
         known = own[np.isfinite(own["low"].to_numpy(dtype=float)) & np.isfinite(own["high"].to_numpy(dtype=float))]
         axes.vlines(known["scale"], known["low"], known["high"], color=look["color"], linewidth=0.9, zorder=2,

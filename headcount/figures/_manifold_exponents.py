@@ -11,26 +11,34 @@ from matplotlib.lines import Line2D
 
 from headcount.figures import style
 from headcount.figures._manifold_looks import (
-    THEORY,
+    LIMITED,
+    coloured,
     dot_rows,
+    legend_under,
     manifold_words,
     same,
     split,
     target_words,
     theory_handle,
+    theory_line,
     whisker,
 )
-from headcount.figures._scaling_looks import legend_below, letters, log_axis, looks
+from headcount.figures._scaling_looks import letters, log_axis
 from headcount.figures.table import check_columns
 
 ABOUT = ("kind", "manifold", "dimension", "ambient_dim", "target", "beta", "attention")
 RUNS = (*ABOUT, "experiment", "parameters", "samples", "seed", "mse", "target_variance")
 EXPONENTS = ("experiment", *ABOUT, "exponent", "low", "high", "predicted", "reason")
-TABLE_COLUMNS = ("row", "experiment", *ABOUT, "size", "seed", "share", "exponent", "low", "high", "predicted", "reason")
+TABLE_COLUMNS = ("row", "experiment", *ABOUT, "size", "seed", "share", "exponent", "low", "high", "predicted", "reason",
+                 "floor_off", "floor_off_low", "floor_off_high")
 SIZE = {"data": "samples", "model": "parameters"}
 LABEL = {"data": "samples $n$", "model": "parameters"}
 PROMISE = {"data": "$2\\beta/(2\\beta+d)$", "model": "$2\\beta/d$"}
 MOST_PANELS = 3
+NOT_LEARNT = 0.5
+"""Share of the variance: a series that leaves more at all sizes has no line of the theory beside it."""
+FILLS: dict[str, Any] = {"": "full", "limited": "none", "built": "left"}
+FLOOR_OFF: dict[str, Any] = {"marker": "d", "markersize": 3.0, "fillstyle": "full"}
 
 
 def trained_table(runs: pd.DataFrame, exponents: pd.DataFrame, experiment: str) -> pd.DataFrame:
@@ -63,9 +71,10 @@ def trained_table(runs: pd.DataFrame, exponents: pd.DataFrame, experiment: str) 
 def trained_drawing(table: pd.DataFrame) -> Figure:
     """The error's share of the target's variance by size, a panel for each smoothness, and the exponents with their intervals.
 
-    Lines join geometric means over seeds, bars span the seeds. Open markers are networks built by hand. Dashed lines have the
-    exponent that theory promises, through the middle of a trained series; for smooth targets, which allow any exponent in the
-    parameters, there is none.
+    Lines join geometric means over seeds, bars span the seeds. Hollow markers are series whose exponent has a reason not to be
+    taken for the theory's, half-filled ones networks built by hand. Dotted lines have the exponent that theory promises, through
+    the middle of a trained series that is learnt; for smooth targets, which allow any exponent in the parameters, there is none.
+    Where the exponents have them, small diamonds are exponents after the error at unbounded size is taken off.
 
     Args:
         table: of `trained_table`.
@@ -77,12 +86,10 @@ def trained_drawing(table: pd.DataFrame) -> Figure:
     experiment = str(table["experiment"].iloc[0])
     runs, exponents = table[table["row"] == "run"], table[table["row"] == "exponent"]
     targets = split(runs, ("target", "beta"))[:MOST_PANELS]
-    places = [tuple(about.values()) for about, _ in split(table.sort_values("dimension"), ("manifold", "ambient_dim"))]
-    look_of = dict(zip(places, looks(len(places)), strict=True))
-    count = len(exponents)
+    look_of = _looks(table)
     with style.styled():
-        rows = 0.2 * max(3, count)
-        made = Figure(figsize=(style.PAGE_WIDTH, 4.1 + rows), layout="constrained")
+        rows = 0.24 * max(3, len(exponents))
+        made = Figure(figsize=(style.PAGE_WIDTH, 4.3 + rows), layout="constrained")
         outer = made.add_gridspec(2, 1, height_ratios=(2.5, rows))
         panels = outer[0].subgridspec(1, len(targets)).subplots(squeeze=False, sharey=True)[0]
         for axes, (about, part) in zip(panels, targets, strict=True):
@@ -97,59 +104,102 @@ def trained_drawing(table: pd.DataFrame) -> Figure:
         dots = made.add_subplot(outer[1])
         _dots(dots, exponents, look_of, experiment)
         letters([*panels, dots])
-        legend_below(made, _handles(table, look_of), 3)
+        legend_under(made, _handles(table, look_of), 3)
     return made
+
+
+def _series(row: Any) -> tuple[Any, ...]:
+    """What a series looks like depends on: its manifold and, if trained, its attention."""
+    return row["manifold"], row["ambient_dim"], row["kind"], row["attention"] if row["kind"] == "trained" else ""
+
+
+def _looks(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """Colours by manifold; markers too, but one of its own for each kind of attention after the first."""
+    ordered = table.sort_values("dimension", kind="stable")
+    places = [tuple(about.values()) for about, _ in split(ordered, ("manifold", "ambient_dim"))]
+    base = dict(zip(places, coloured(len(places)), strict=True))
+    attentions = [about["attention"] for about, _ in split(table[table["kind"] == "trained"], ("attention",))]
+    found = {}
+    for about, _ in split(ordered, ("manifold", "ambient_dim", "kind", "attention")):
+        manifold, ambient, kind, attention = series = _series(about)
+        place = places.index((manifold, ambient))
+        later = attentions.index(attention) if kind == "trained" else 0
+        marker = style.MARKERS[(place + later * len(places)) % len(style.MARKERS)]
+        found[series] = {**base[(manifold, ambient)], "marker": marker, "fillstyle": FILLS["built" if kind == "built" else ""]}
+    return found
+
+
+def _limited(row: Any) -> bool:
+    return isinstance(row["reason"], str) and bool(row["reason"])
 
 
 def _errors(axes: Axes, runs: pd.DataFrame, exponents: pd.DataFrame, look_of: dict[Any, dict[str, Any]]) -> None:
     for about, part in split(runs, ("manifold", "ambient_dim", "kind", "attention")):
-        look = look_of[(about["manifold"], about["ambient_dim"])]
+        look = dict(look_of[_series(about)])
         name = " ".join(str(value) for value in about.values())
         logs = part["share"].astype(float).map(math.log).groupby(part["size"].astype(float))
         at, middle = logs.mean().index.to_numpy(), np.exp(logs.mean().to_numpy())
-        built = about["kind"] == "built"
         low, high = np.exp(logs.min().to_numpy()), np.exp(logs.max().to_numpy())
+        own = exponents[same(exponents, about)].to_dict("records")
+        if own and _limited(own[0]):
+            look["fillstyle"] = FILLS["limited"]
         axes.vlines(at, low, high, color=look["color"], linewidth=0.9, zorder=2, gid=f"seeds: {name}")
-        axes.plot(at, middle, linewidth=0.9, zorder=3, fillstyle="none" if built else "full", gid=f"error: {name}",
-                  linestyle=_line(about), **look)
-        promised = exponents[same(exponents, about)]["predicted"].astype(float)
-        if not built and len(promised) and np.isfinite(promised.iloc[0]) and len(at) > 1:
+        axes.plot(at, middle, linewidth=0.9, zorder=3, gid=f"error: {name}", linestyle=_line(about), **look)
+        promised = float(own[0]["predicted"]) if own else math.nan
+        if about["kind"] == "trained" and math.isfinite(promised) and len(at) > 1 and (middle <= NOT_LEARNT).any():
             centre = np.exp(np.log(at).mean()), np.exp(np.log(middle).mean())
-            axes.plot(at, centre[1] * (at / centre[0]) ** -float(promised.iloc[0]), zorder=1, gid=f"theory: {name}", **THEORY)
+            axes.plot(at, centre[1] * (at / centre[0]) ** -promised, zorder=1, gid=f"theory: {name}",
+                      **theory_line(look["color"]))
 
 
 def _line(about: dict[str, Any]) -> Any:
-    return (0, (1, 1.2)) if about["kind"] == "built" else (0, (6, 1.5)) if about["attention"] == "softmax" else "-"
+    return (0, (4, 1.2, 1, 1.2)) if about["kind"] == "built" else (0, (5, 1.6)) if about["attention"] == "softmax" else "-"
 
 
 def _dots(axes: Axes, exponents: pd.DataFrame, look_of: dict[Any, dict[str, Any]], experiment: str) -> None:
+    known = exponents[["exponent", "predicted", "floor_off"]].to_numpy(dtype=float)
+    known = known[np.isfinite(known)]
+    if known.size:
+        axes.set_xlim(min(0.0, float(known.min())) - 0.1, float(known.max()) * 1.15 + 0.1)
     names = []
     for place, row in enumerate(exponents.to_dict("records")):
         how = f"trained, {row['attention']}" if row["kind"] == "trained" else "built"
         names.append(f"{manifold_words(str(row['manifold']))}, {target_words(str(row['target']), float(row['beta']))} ({how})")
-        predicted = float(row["predicted"])
-        if np.isfinite(predicted):
-            axes.vlines([predicted], place - 0.32, place + 0.32, color=style.GREY, linewidth=2.2, zorder=2,
-                        gid=f"promised {place}")
-        whisker(axes, place, float(row["exponent"]), float(row["low"]), float(row["high"]), gid=f"exponent {place}",
-                fillstyle="none" if row["kind"] == "built" else "full", **look_of[(row["manifold"], row["ambient_dim"])])
+        _promise(axes, place, row)
+        look = dict(look_of[_series(row)])
+        if _limited(row):
+            look["fillstyle"] = FILLS["limited"]
+        whisker(axes, place, float(row["exponent"]), float(row["low"]), float(row["high"]), gid=f"exponent {place}", **look)
+        whisker(axes, place + 0.27, float(row["floor_off"]), float(row["floor_off_low"]), float(row["floor_off_high"]),
+                gid=f"floor taken off {place}", **{**FLOOR_OFF, "color": look["color"]})
     dot_rows(axes, names)
-    known = exponents[["exponent", "predicted"]].to_numpy(dtype=float)
-    known = known[np.isfinite(known)]
-    if known.size:
-        axes.set_xlim(min(0.0, float(known.min()) - 0.1), float(known.max()) * 1.15 + 0.1)
     axes.set_xlabel(f"exponent of the squared error, 95% interval; grey: {PROMISE[experiment]}")
+
+
+def _promise(axes: Axes, place: int, row: Any) -> None:
+    """What theory promises on a row: a tick, for smooth targets the limit of large beta; in words where nothing finite is."""
+    predicted, words = float(row["predicted"]), "smooth: no finite exponent is promised"
+    if math.isfinite(predicted):
+        axes.vlines([predicted], place - 0.34, place + 0.34, color=style.GREY, linewidth=2.2, zorder=2, gid=f"promised {place}")
+        words = "limit" if math.isinf(float(row["beta"])) and row["kind"] == "trained" else ""
+    axes.annotate(words, (predicted if words == "limit" else axes.get_xlim()[1], place - 0.3), zorder=6, fontsize=6, va="center",
+                  xytext=(3, 0) if words == "limit" else (0, 0), textcoords="offset points", color=style.GREY,
+                  ha="left" if words == "limit" else "right")
 
 
 def _handles(table: pd.DataFrame, look_of: dict[Any, dict[str, Any]]) -> list[Any]:
     handles: list[Any] = []
-    for (manifold, ambient), look in look_of.items():
+    drawn = table[table["row"] == "exponent"] if (table["row"] == "exponent").any() else table
+    for series, look in look_of.items():
+        manifold, ambient, kind, attention = series
         own = table[same(table, {"manifold": manifold, "ambient_dim": ambient})]
         words = manifold_words(str(manifold))
         inside = "" if "mathbb" in words else f" in $\\mathbb{{R}}^{{{int(ambient)}}}$"
-        handles.append(Line2D([], [], label=f"{words}{inside}, $d={int(own['dimension'].iloc[0])}$", **look))
-    for about, _ in split(table[table["row"] == "run"], ("kind", "attention")):
-        built = about["kind"] == "built"
-        handles.append(Line2D([], [], color=style.GREY, marker="o", markersize=3.5, fillstyle="none" if built else "full",
-                              linestyle=_line(about), label="built" if built else f"trained, {about['attention']} attention"))
-    return [*handles, theory_handle("theory's exponent")]
+        how = "built" if kind == "built" else f"trained, {attention}"
+        handles.append(Line2D([], [], linewidth=0.9, linestyle=_line({"kind": kind, "attention": attention}),
+                              label=f"{words}{inside}, $d={int(own['dimension'].iloc[0])}$: {how}", **look))
+    if any(_limited(row) for row in drawn.to_dict("records")):
+        handles.append(Line2D([], [], color=style.BLACK, marker="o", linestyle="none", fillstyle=FILLS["limited"], label=LIMITED))
+    if drawn["floor_off"].notna().any():
+        handles.append(Line2D([], [], color=style.BLACK, linestyle="none", label="floor taken off", **FLOOR_OFF))
+    return [*handles, theory_handle("theory's exponent", own=True)]

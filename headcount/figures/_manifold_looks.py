@@ -5,15 +5,21 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from headcount.figures import style
 
 THEORY: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 1.6)), "linewidth": 0.9}
 """Of lines that a theorem draws."""
+LIMITED = "hollow: something else limits it, see reason"
+"""In the legend, of exponents with a reason not to be taken for the theory's."""
 SERIES = ("manifold", "ambient_dim", "target", "beta", "degree")
 """What tells built networks of a table of `empirical.manifold_reach` apart, besides their grid."""
 
@@ -79,14 +85,51 @@ def dot_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def whisker(axes: Axes, place: float, value: float, low: float, high: float, gid: str, **look: Any) -> None:
-    """A value with its interval on a row of a dot plot; nothing where the value is not known, no bar where an end is not."""
+    """A value with its interval on a row of a dot plot: no bar where an end is not known, an arrow where the axis ends before it.
+
+    Nothing where the value is not known. To be called when the limits of the axis are final.
+    """
     if not math.isfinite(value):
         return
-    if math.isfinite(low) and math.isfinite(high):
-        axes.hlines([place], [low], [high], color=look.get("color", style.BLACK), linewidth=1.2, zorder=3, gid=f"{gid} interval")
-    axes.plot([value], [place], linestyle="none", markersize=4.5, zorder=4, gid=gid, **look)
+    colour = look.get("color", style.BLACK)
+    if not (math.isnan(low) or math.isnan(high)):
+        left, right = axes.get_xlim()
+        drawn = (low if math.isfinite(low) else 2 * left - right), (high if math.isfinite(high) else 2 * right - left)
+        axes.hlines([place], [drawn[0]], [drawn[1]], color=colour, linewidth=1.2, zorder=3, gid=f"{gid} interval")
+        for cut, side in ((low < left, "left"), (high > right, "right")):
+            if cut:
+                arrow(axes, place, side, gid, colour)
+    axes.plot([value], [place], linestyle="none", zorder=4, gid=gid, **{"markersize": 4.5, **look})
 
 
-def theory_handle(label: str) -> Line2D:
-    """The legend's entry of `THEORY`."""
-    return Line2D([], [], label=label, **THEORY)
+def arrow(axes: Axes, place: float, side: str, gid: str, colour: str) -> None:
+    """At the end of an axis, where what is drawn on a row goes on."""
+    axes.plot([axes.get_xlim()[side == "right"]], [place], color=colour, linestyle="none", clip_on=False, zorder=5,
+              markersize=4.5, marker=CARETRIGHT if side == "right" else CARETLEFT, gid=f"{gid} goes on {side}")
+
+
+def coloured(count: int) -> list[dict[str, Any]]:
+    """Colour and marker of each of `count` series with an order, from light to dark, none of them near the theory's grey.
+
+    Of matplotlib's inferno, whose lightness falls evenly, without its pale and its black end.
+    """
+    top = 0.76 if count > 2 else 0.6  # two need not begin pale
+    places = [top - (top - 0.14) * place / max(count - 1, 1) for place in range(count)]
+    return [{"color": to_hex(matplotlib.colormaps["inferno"](at)), "marker": style.MARKERS[place % len(style.MARKERS)]}
+            for place, at in enumerate(places)]
+
+
+def legend_under(made: Figure, handles: Sequence[Any], columns: int) -> None:
+    """One legend under the panels, with lines long enough to see their dashes."""
+    made.legend(handles=list(handles), loc="outside lower center", ncols=columns, alignment="left", handlelength=3.6,
+                columnspacing=1.2, labelspacing=0.35)
+
+
+def theory_line(colour: str) -> dict[str, Any]:
+    """Of a line that a theorem draws for one series, in the colour of that series."""
+    return {"color": colour, "linestyle": (0, (1, 1.6)), "linewidth": 0.9}
+
+
+def theory_handle(label: str, own: bool = False) -> Line2D:
+    """The legend's entry of `THEORY`, or of `theory_line` of series that have one each."""
+    return Line2D([], [], label=label, **(theory_line(style.BLACK) if own else THEORY))

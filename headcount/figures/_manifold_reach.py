@@ -9,8 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headcount.figures import style
-from headcount.figures._manifold_looks import SERIES, THEORY, same, series_words, split, theory_handle, whisker
-from headcount.figures._scaling_looks import legend_below, letters, log_axis, looks
+from headcount.figures._manifold_looks import (
+    SERIES,
+    coloured,
+    legend_under,
+    same,
+    series_words,
+    split,
+    theory_handle,
+    theory_line,
+    whisker,
+)
+from headcount.figures._scaling_looks import letters, log_axis
 from headcount.figures.table import check_columns
 
 REACH = ("manifold", "dimension", "ambient_dim", "target", "beta", "degree", "grid", "tokens", "parameters", "blocks", "rms",
@@ -41,7 +51,7 @@ def reach_table(table: pd.DataFrame, slopes: pd.DataFrame | None = None) -> pd.D
 def reach_drawing(table: pd.DataFrame) -> Figure:
     """Root mean square of the error against each size, and the slopes with their intervals beside the predicted ones.
 
-    Dashed lines have the predicted slope through the largest network of a series.
+    Dotted lines have the predicted slope through the largest network of a series.
 
     Args:
         table: of `reach_table`.
@@ -56,7 +66,7 @@ def reach_drawing(table: pd.DataFrame) -> Figure:
         made = Figure(figsize=(style.PAGE_WIDTH, 4.9 + 0.1 * len(series)), layout="constrained")
         panels = made.subplots(2, 2).ravel()
         for axes, (size, label) in zip(panels[:3], SIZES.items(), strict=True):
-            for look, (about, part) in zip(looks(len(series)), series, strict=True):
+            for look, (about, part) in zip(coloured(len(series)), series, strict=True):
                 _series(axes, part.sort_values(size), slopes[same(slopes, about)], size, series_words(about), look)
             axes.set_xlabel(label)
             axes.set_ylabel("rms error (units of $f$)")
@@ -67,9 +77,9 @@ def reach_drawing(table: pd.DataFrame) -> Figure:
         _slopes(panels[3], series, slopes)
         letters(panels)
         handles: list[Any] = [Line2D([], [], label=series_words(about), **look)
-                              for look, (about, _) in zip(looks(len(series)), series, strict=True)]
-        handles.append(theory_handle("promised slope"))
-        legend_below(made, handles, 2)
+                              for look, (about, _) in zip(coloured(len(series)), series, strict=True)]
+        handles.append(theory_handle("promised slope", own=True))
+        legend_under(made, handles, 2)
     return made
 
 
@@ -79,12 +89,16 @@ def _series(axes: Axes, part: pd.DataFrame, slopes: pd.DataFrame, size: str, nam
     own = slopes[slopes["against"] == size]
     if len(own) and len(at) > 1:
         order = float(own["predicted"].iloc[0])
-        axes.plot(at, error[-1] * (at / at[-1]) ** order, zorder=2, gid=f"promised against {size}: {name}", **THEORY)
+        axes.plot(at, error[-1] * (at / at[-1]) ** order, zorder=2, gid=f"promised against {size}: {name}",
+                  **theory_line(look["color"]))
 
 
 def _slopes(axes: Axes, series: list[tuple[dict[str, Any], pd.DataFrame]], slopes: pd.DataFrame) -> None:
     """Rows by series: three slopes each, from the top against grid, tokens and parameters; ticks are what was promised."""
-    for place, (look, (about, _)) in enumerate(zip(looks(len(series)), series, strict=True)):
+    known = slopes[["slope", "predicted"]].to_numpy(dtype=float)
+    if np.isfinite(known).any():  # intervals of three networks may be as wide as they like
+        axes.set_xlim(float(np.nanmin(known)) - 0.5, min(0.3, float(np.nanmax(known)) + 0.5))
+    for place, (look, (about, _)) in enumerate(zip(coloured(len(series)), series, strict=True)):
         own = slopes[same(slopes, about)].set_index("against")
         for step, size in enumerate(SIZES):
             if size not in own.index:
@@ -98,8 +112,5 @@ def _slopes(axes: Axes, series: list[tuple[dict[str, Any], pd.DataFrame]], slope
             axes.axhline(place - 0.5, color="#DDDDDD", linewidth=0.4, zorder=1, gid=f"between {place}")
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.set_yticks([])
-    known = slopes[["slope", "predicted"]].to_numpy(dtype=float)
-    if np.isfinite(known).any():  # intervals of three networks may be as wide as they like
-        axes.set_xlim(float(np.nanmin(known)) - 0.5, min(0.3, float(np.nanmax(known)) + 0.5))
     axes.set_ylabel("against $N$ (filled), $l$, parameters")
     axes.set_xlabel("slope of log error, 95% interval; grey: promised")

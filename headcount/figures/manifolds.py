@@ -18,9 +18,10 @@ from headcount.figures import style
 from headcount.figures._manifold_circle import circle_drawing, circle_table
 from headcount.figures._manifold_dimension import bias_drawing, bias_table, scales_drawing, scales_table
 from headcount.figures._manifold_exponents import trained_drawing, trained_table
+from headcount.figures._manifold_identity import identity_drawing, identity_table
 from headcount.figures._manifold_reach import reach_drawing, reach_table
 from headcount.figures._manifold_sphere import sphere_drawing, sphere_table
-from headcount.figures._manifold_text import identity_drawing, identity_table, text_drawing, text_table
+from headcount.figures._manifold_text import text_drawing, text_table
 
 if TYPE_CHECKING:
     from constructions.manifolds import ManifoldNetwork

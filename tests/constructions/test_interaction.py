@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from constructions import ModelFileError, Transformer
+from constructions._interaction_files import digest
 from constructions.interaction import (
     COSINE,
     DATA,
@@ -287,12 +288,14 @@ def test_files_come_back_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     kind = "headcount interaction network, version 1"
 
     def written(changed: dict[str, np.ndarray] | None = None, **metadata: str) -> bytes:
-        right = {"format": kind, "shape": json.dumps(shape), "provenance": "{}"}
-        save_file(arrays | (changed or {}), tmp_path / "x", {**right, **metadata})
+        kept = arrays | (changed or {})
+        right = {"format": kind, "shape": json.dumps(shape), "provenance": "{}", "sha256": digest(kept)}
+        save_file(kept, tmp_path / "x", {**right, **metadata})
         return (tmp_path / "x").read_bytes()
 
     assert len(written()) > 0 and InteractionNetwork.load(tmp_path / "x").num_heads == network.num_heads
     damaged = {
+        "a bit of the last array": whole[:-1] + bytes([whole[-1] ^ 1]), "another's digest": written(sha256="0" * 64),
         "empty": b"", "short": whole[:-1], "foreign": written(format="other"), "no shape": written(shape="{"),
         "shape is a list": written(shape="[1]"), "more blocks": written(shape=json.dumps(shape | {"num_blocks": 9})),
         "fewer blocks": written(shape=json.dumps(shape | {"num_blocks": 0})), "a stranger": written({"z": np.zeros(1)}),

@@ -206,6 +206,22 @@ def test_a_file_gives_back_the_same_network(tmp_path):
     np.testing.assert_array_equal(again.charts.centres, built.charts.centres)
 
 
+@pytest.mark.parametrize(("degree", "power"), [(1, 6), (5, 6), (6, 7), (8, 9)])
+def test_the_partition_is_smooth_enough_for_the_degree_in_a_file_too(tmp_path, degree, power):
+    # A bump of power p has p - 1 derivatives at its rim: f rho_n is no smoother, and no polynomial nearer than h^p.
+    built = build(CIRCLE, smooth_target(CIRCLE), 2, degree)
+    built.save(tmp_path / "net.safetensors")
+    again, points = ManifoldNetwork.load(tmp_path / "net.safetensors"), drawn(CIRCLE, 20)
+    assert built.charts.power == again.charts.power == power
+    np.testing.assert_array_equal(again.charts.partition(points), built.charts.partition(points))
+
+
+def test_degree_eight_falls_faster_than_the_sixth_power():
+    target, points = smooth_target(CIRCLE), drawn(CIRCLE, 200)
+    coarse, fine = (np.abs(build(CIRCLE, target, grid, 8)(points) - target(points)).max() for grid in (48, 96))
+    assert fine < coarse / 2**7  # power 6 in the bumps: 2^6.2
+
+
 @pytest.mark.parametrize(
     "kept", [None, "{}", '{"manifold": 3}', '{"manifold": {"class": "Charts", "fields": {}}}', '{"manifold": {"class": "os"}}',
              '{"manifold": {"class": "Sphere", "fields": {}}, "radius": 0.8, "grid": 4, "degree": 1, "indicator": true}'],
@@ -221,9 +237,11 @@ def test_a_file_that_does_not_say_what_it_is_is_refused(tmp_path, kept):
     ("change", "words"),
     [
         ({"grid": 1}, "grid = 1"), ({"grid": 2.5}, "grid = 2.5"), ({"degree": -1}, "degree = -1"), ({"degree": 9}, "degree = 9"),
-        ({"slack": 0.0}, "slack = 0.0"), ({"slack": inf}, "slack = inf"), ({"radius": 2.0}, "radius = 2"),
+        ({"slack": 0.0}, "slack = 0.0"), ({"slack": inf}, "slack = inf"), ({"slack": 1e9}, "far sheets"),
+        ({"manifold": "circle"}, "manifold = 'circle'"), ({"radius": 2.0}, "radius = 2"),
         ({"function": lambda points: points[:, :1]}, "function gives"),
         ({"function": lambda points: np.full(len(points), np.nan)}, "function gives"),
+        ({"function": lambda points: points[:, 0] * 1j}, "function gives complex128"),
     ],
 )  # fmt: skip
 @pytest.mark.bad_input

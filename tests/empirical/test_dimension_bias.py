@@ -15,6 +15,7 @@ from empirical.dimension import (
     gride,
     known_cloud,
     levina_bickel,
+    local_pca,
     predicted_exponents,
     two_nn,
 )
@@ -60,8 +61,8 @@ def test_a_curve_has_the_estimates_of_its_clouds():
         num_points=200, dimensions=[1, 6, 30], method=["levina_bickel", "two_nn", "gride"], neighbours=10, repeats=2, seed=3,
         progress=lambda done, everything: calls.append((done, everything)),
     )  # fmt: skip
-    assert calls == [(number, 12) for number in range(1, 13)]
-    assert len(table) == 18 and set(table["neighbours"]) == {10, 2}
+    assert calls == [(number, 18) for number in range(1, 19)]
+    assert len(table) == 27 and set(table["neighbours"]) == {10, 2}
     row = table.query("family == 'gaussian' and dimension == 6").set_index("method")
     for method, name, given in ((levina_bickel, "levina_bickel", {"neighbours": 10}), (two_nn, "two_nn", {}),
                                 (gride, "gride", {"neighbours": 10})):  # fmt: skip
@@ -80,6 +81,54 @@ def test_a_curve_stays_within_the_data_s_own_width():
     assert list(table.loc[table["family"] == "ball", "dimension"]) == [1, 2, 3, 5, 6]
     assert table.loc[table["family"] == "sphere", "dimension"].max() == 5
     assert table["low"].isna().all()  # one repeat has no spread
+
+
+def test_the_corrected_interval_of_a_sphere_holds_its_dimension():
+    """Without an edge a sphere's estimates are above those of balls and Gaussians, whose curve alone says 5.1 or more here."""
+    told = local_pca(known_cloud("sphere", 5, 2000, np.random.default_rng(0)), most_points=500, resamples=10)
+    table = bias_curve(num_points=2000, dimensions=[4, 5, 6], method="local_pca", neighbours=None)
+    assert corrected_dimension(told, table[table["family"] != "sphere"]).low > 5
+    found = corrected_dimension(told, table)
+    assert found.low < 5 < found.high
+
+
+def test_no_sphere_is_larger_than_the_space_it_lies_in():
+    """In R^8 a sphere has 7 dimensions at most: that it can't give 3.6 says that the data are none, not that it is saturated."""
+    ball = curve([1, 2**0.5, 2, 8**0.5])
+    sphere = curve([1, 2**0.5, 2, 7**0.5], dimensions=(1, 2, 4, 7)).assign(family="sphere")
+    both = pd.concat([ball, sphere.assign(estimate=sphere["estimate"] * 0.9, high=sphere["high"] * 0.9, low=sphere["low"] * 0.9)])
+    told = estimate(2.5, 2.25, 2.75)
+    found, alone = corrected_dimension(told, both), corrected_dimension(told, ball)
+    assert not found.reason and found.dimension == pytest.approx(alone.dimension) == pytest.approx(6.25)
+    assert found.low == pytest.approx(alone.low) and found.high == pytest.approx(max(alone.high, 7))
+    free = corrected_dimension(told, both.assign(ambient_dim=None))
+    assert math.isinf(free.high) and math.isnan(free.dimension)  # in a larger space it may be a larger sphere
+
+
+@pytest.mark.parametrize(("columns", "spheres"), [(1, []), (2, [1]), (30, [1, 2, 6, 29])])
+def test_spheres_stay_one_below_the_width(columns, spheres):
+    dimensions = [d for d in (1, 2, 6, 30) if d <= columns]
+    table = bias_curve(num_points=60, ambient_dim=columns, dimensions=dimensions, repeats=1)
+    assert list(table.loc[table["family"] == "sphere", "dimension"]) == spheres
+    assert list(table.loc[table["family"] == "ball", "dimension"]) == dimensions
+
+
+def test_a_curve_ends_where_nothing_further_is_asked_for():
+    calls = []
+    arguments = {"num_points": 100, "method": ["levina_bickel", "two_nn"], "neighbours": 10}
+    whole = bias_curve(dimensions=[1, 2, 4, 6, 8], **arguments)
+    short = bias_curve(
+        dimensions=[1, 2, 4, 6, 8], beyond={"levina_bickel": 1.5, "two_nn": 2.2}, **arguments,
+        progress=lambda done, everything: calls.append((done, everything)),
+    )  # fmt: skip
+    last = short["dimension"].max()
+    assert 2 < last < 8 and calls[-1] == (3 * 2 * short["dimension"].nunique(),) * 2
+    kept = whole[whole["dimension"] <= last].reset_index(drop=True)
+    pd.testing.assert_series_equal(short["estimate"], kept["estimate"])
+    lows = short[short["dimension"] == last].groupby("method")["low"].min()
+    assert lows["levina_bickel"] > 1.5 and lows["two_nn"] > 2.2
+    before = short[short["dimension"] == sorted(set(short["dimension"]))[-2]].groupby("method")["low"].min()
+    assert before["levina_bickel"] <= 1.5 or before["two_nn"] <= 2.2
 
 
 def test_the_corrected_interval_holds_the_truth_where_the_estimate_s_own_does_not():

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from empirical import _text_exponents, text_dimension
-from empirical._text_exponents import _curve, _floor, _seed_noise
+from empirical._text_exponents import NO_FLOOR, _curve, _floor, _seed_noise
 from empirical.data import stdlib_corpus
 from empirical.dimension import levina_bickel
 from empirical.language_models import LanguageTransformer
@@ -83,7 +83,7 @@ def test_vectors_that_are_not_there_are_refused(model, text, given, said):
 
 def test_controls_keep_what_they_promise_and_lose_the_curve():
     """A circle's covariance is a plane's: what is normal like it, or permuted, fills two dimensions."""
-    angles = np.random.default_rng(1).uniform(0, 2 * np.pi, 3000)
+    angles = np.random.default_rng(1).uniform(0, 2 * np.pi, 1500)
     circle = np.stack([np.cos(angles), np.sin(angles)], 1) @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]]) + 5.0
     normal, permuted = gaussian_like(circle, 7), shuffled(circle, 7)
     covariance = np.cov(circle.T)
@@ -243,7 +243,8 @@ def test_what_agrees_in_all_survives():
 CHANGES = {
     "bend": ({"curvature_low": ("slope", 0.01)}, "curves bend"),
     "one size misses": ({"low": ("late", 0.19), "high": ("joint", 0.05), "exponent": ("joint", 0.05)}, "misses"),
-    "untrained": ({"predicted_low": ("untrained", 0.1), "predicted_high": ("untrained", 0.3)}, "untrained models agree as often"),
+    "untrained": ({"predicted_low": ("untrained", 0.1), "predicted_high": ("untrained", 0.3)},
+                  "no difference shown between trained and untrained models: 5 and 5 of 5 intervals meet"),
     "saturated": ({"predicted_low": ("trained", 0.0)}, "saturated at width 32, 64"),
     "scales": ({"corrected_low": ("two_nn", 11.0), "corrected_high": ("two_nn", 12.0)}, "no one dimension"),
     "no curvature": ({"curvature_low": ("slope", np.nan)}, "enough different numbers of tokens"),
@@ -259,6 +260,27 @@ def test_each_doubt_alone_leaves_it_undecided(name):
         observed.loc[observed["quantity"] == "difference", ["low", "high"]] = 0.5, 3.0
     verdict = judged(dimensions, observed)
     assert verdict.answer == "can't be decided" and said in " ".join(verdict.because)
+
+
+def test_floors_of_nothing_are_said():
+    dimensions, observed = tables()
+    assert not any("best floor" in line for line in judged(dimensions, observed).lines)
+    observed.loc[observed["source"].isin(["offset", "joint"]) & (observed["embed_dim"] != 64), "reason"] = NO_FLOOR
+    assert judged(dimensions, observed).lines.count(
+        "best floor is 0 at width 32 (offset) and in the joint fit (N total): these are exponents of L, not of L - E"
+    ) == 1  # fmt: skip
+
+
+def test_the_joint_law_counts_once_however_n_is_counted():
+    """It has one exponent for all sizes: a prediction that meets it in one size and misses it in the other does not meet."""
+    dimensions, observed = tables()
+    again = observed[(observed["source"] == "joint") & (observed["quantity"] == "data")].assign(count="non-embedding")
+    twice = pd.concat([observed, again], ignore_index=True)
+    assert any("that meet, of 5 (slope and offset by size, joint once): trained 5 " in line
+               for line in judged(dimensions, twice).lines)  # fmt: skip
+    trained = (dimensions["kind"] == "trained") & (dimensions["embed_dim"] == 32)
+    dimensions.loc[trained, ["predicted", "predicted_low", "predicted_high"]] = 0.5, 0.4, 0.6
+    assert any("joint once): trained 2 " in line for line in judged(dimensions, twice).lines)
 
 
 def test_a_difference_of_inverses_that_excludes_one_leaves_it_undecided():
@@ -385,3 +407,10 @@ def test_another_text_or_a_run_that_is_not_there_is_refused(results, corpus, cur
     for given in ({"methods": ("danco",)}, {"metrics": ()}, {"controls": ("noise",)}):
         with pytest.raises(ValueError, match=f"{next(iter(given))} = .*legal"):
             text_dimensions(results, "smoke", corpus, curve=curve, **given)
+
+
+def test_text_keeps_the_families_its_results_were_made_with(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(text_dimension, "bias_curve", lambda **given: asked.update(given) or pd.DataFrame())
+    text_dimension.text_bias_curve([8, 16])
+    assert asked["families"] == ("ball", "gaussian")

@@ -51,6 +51,8 @@ def test_it_says_and_writes_what_the_estimators_found(saved, tmp_path, capsys, p
     assert table.loc["levina_bickel", ["dimension", "low", "high"]].astype(float).to_list() == pytest.approx(
         [told.dimension, told.low, told.high], rel=1e-9
     )
+    assert "estimate [95%]" in said and "after its bias [range]" in said
+    assert "balls, Gaussians and spheres" in said and "other shapes can lie outside: no 95% interval" in said
     row = table.loc["levina_bickel"]
     assert row["corrected_low"] < 2 < row["corrected_high"]
     assert 1 / row["data_exponent"] - 1 / row["model_exponent"] == pytest.approx(1)
@@ -70,6 +72,20 @@ def test_tables_and_arrays_are_read_alike_and_drawn_by_the_seed(saved, tmp_path)
     assert (read_points(saved, 50, 8)[0] != from_array[0]).any()
 
 
+@pytest.mark.parametrize(("columns", "words"), [(1, "balls and Gaussians that"), (2, "balls, Gaussians and spheres")])
+def test_a_sphere_is_a_rival_where_it_fits(tmp_path, capsys, columns, words):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).uniform(size=(100, columns)))
+    run(tmp_path / "a.npy", methods=["levina_bickel"])
+    assert words in capsys.readouterr().out
+
+
+def test_directions_fill_a_sphere_of_one_dimension_less(tmp_path, capsys, plain_figures):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((300, 3)))
+    run(tmp_path / "a.npy", methods=["levina_bickel"], metric="cosine", out=tmp_path)
+    curve = pd.read_csv(tmp_path / "dimension-bias.csv")
+    assert sorted(set(curve["dimension"])) == [1, 2] and set(curve.loc[curve["dimension"] == 2, "family"]) >= {"ball", "sphere"}
+
+
 def write(path, content):
     if isinstance(content, np.ndarray):
         np.save(path, content, allow_pickle=True)
@@ -83,8 +99,8 @@ def write(path, content):
     [
         ("a.npy", np.zeros((3, 4, 5)), "float64 (3, 4, 5)"),
         ("a.npy", np.array([{"a": 1}], dtype=object), "no array of numbers"),
-        ("a.npy", "not an array", "no array of numbers"),
-        ("a.npy", "", "no array of numbers"),
+        ("a.npy", "not an array", "no .npy file"),
+        ("a.npy", "", "no .npy file"),
         ("a.npz", "x", "'.npz'; .npy, .csv and .tsv are legal"),
         ("a.csv", "x,y\n1,word\n", "no number"),
         ("a.csv", ",y\n0,1\n1,2\n", "without a name"),

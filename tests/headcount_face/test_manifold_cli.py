@@ -48,6 +48,7 @@ def test_build_writes_the_network_that_it_measured(tmp_path: Path) -> None:
         (("circle", "--beta", "1.5"), ("beta",)),
         (("circle", "--degree", "-1"), ("degree",)),
         (("torus-3", "--grid", "100000"), ("grid",)),
+        (("circle", "--points", "1000000"), ("--points", "100,000")),
     ],
 )
 def test_bad_arguments_of_build(tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -83,6 +84,16 @@ def _objects(place: Path) -> None:
     np.save(place, np.array([{"a": 1}, None], dtype=object), allow_pickle=True)
 
 
+def _cut_header(place: Path) -> None:
+    np.save(place, np.zeros((50, 3)))
+    place.write_bytes(place.read_bytes().replace(b")", b" ", 1))
+
+
+def _archive(place: Path) -> None:
+    with open(place, "wb") as file:
+        np.savez(file, np.zeros((50, 3)))
+
+
 def _saved(points: np.ndarray) -> Callable[[Path], None]:
     return lambda place: np.save(place, points)
 
@@ -91,7 +102,9 @@ def _saved(points: np.ndarray) -> Callable[[Path], None]:
     ("write", "words"),
     [
         (_text, ()),
-        (_objects, ()),
+        (_objects, ("Python objects",)),
+        (_cut_header, ()),
+        (_archive, ("no .npy file",)),
         (_saved(np.zeros(7)), ("(7,)",)),
         (_saved(np.full((50, 3), 2.0)), ()),
         (_saved(np.full((50, 3), np.nan)), ()),
@@ -99,7 +112,7 @@ def _saved(points: np.ndarray) -> Callable[[Path], None]:
         (_saved(np.random.default_rng(0).normal(size=(10, 3))), ("10",)),
         (_saved(np.random.default_rng(0).normal(size=(60, 3)).astype(complex)), ("complex",)),
     ],
-    ids=["text", "objects", "one axis", "constant", "nan", "empty", "too few", "complex"],
+    ids=["text", "objects", "header cut", "archive", "one axis", "constant", "nan", "empty", "too few", "complex"],
 )
 def test_files_that_hold_no_cloud_of_points(tmp_path: Path, write: Callable[[Path], None], words: tuple[str, ...]) -> None:
     place = tmp_path / "points.npy"

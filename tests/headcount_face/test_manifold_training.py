@@ -53,3 +53,11 @@ def test_cells_that_are_there_are_not_trained_again(tmp_path, monkeypatch, capsy
     assert len(table) == sum(len(cell.seeds) for cell in chosen) + 3
     kept = [json.loads(path.read_text())["spec"]["name"] for path in (out / "smoke").glob("manifold-*.json")]
     assert sorted(kept) == sorted(names)
+
+
+def test_the_plan_says_what_the_part_on_text_costs(tmp_path, capsys):
+    usual = {"tier": "quick", "jobs": 1, "list_only": True, "out": tmp_path, "corpus_results": tmp_path}
+    training.train(names=[], **usual)
+    assert "the part on text after them: up to 14 processor minutes more" in capsys.readouterr().out
+    training.train(names=[TIERS["quick"][0].name], **usual)
+    assert "text" not in capsys.readouterr().out

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("torch", "sympy", "hypothesis", "pandas", "matplotlib")
+HEAVY = ("torch", "sympy", "hypothesis", "pandas", "matplotlib", "skdim", "sklearn")
 
 
 def _run(code: str) -> str:
@@ -16,10 +16,15 @@ def _run(code: str) -> str:
 
 def test_import_theory_brings_nothing_heavy() -> None:
     loaded = _run(
-        "import sys, theory, theory.memorization, theory.shapes, theory.tasks\n"
+        "import sys, theory, theory.memorization, theory.shapes, theory.tasks, theory.manifolds, theory.manifold_rates\n"
         f"print(*[name for name in {HEAVY} if name in sys.modules])"
     )
     assert loaded == ""
+
+
+def test_import_constructions_brings_nothing_heavy_but_torch() -> None:
+    heavy = tuple(name for name in HEAVY if name != "torch")
+    assert _run(f"import sys, constructions.manifolds\nprint(*[name for name in {heavy} if name in sys.modules])") == ""
 
 
 def test_import_theory_takes_less_than_half_a_second_beyond_numpy_and_scipy() -> None:

@@ -103,6 +103,12 @@ def test_an_agreement_within_two_hundredths_allows_many_dimensions(dimension: in
     assert rates.data_exponent(low, 1) - rates.data_exponent(high, 1) == pytest.approx(0.04, abs=1e-12)
 
 
+def test_rates_are_derived_once_and_stay() -> None:
+    assert rates.derive_rates() is rates.derive_rates()
+    with pytest.raises(TypeError):
+        rates.derive_rates().residuals["more"] = 0  # type: ignore[index]
+
+
 def test_an_agreement_as_wide_as_the_exponent_allows_any_dimension() -> None:
     assert rates.dimensions_within(0.5, 0.5, 1) == (0.0, float("inf"))
     assert rates.dimensions_within(0.02, 0.02, 1)[1] == float("inf")

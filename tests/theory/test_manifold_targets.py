@@ -170,3 +170,22 @@ def test_targets_by_name() -> None:
             weierstrass_target(Circle(), 0.5, terms)
     with pytest.raises(ValueError, match="must be a copy of circle"):
         smooth_target(Circle()).on(Sphere(2))
+
+
+@pytest.mark.parametrize(
+    ("manifold", "smooth", "least", "most"),
+    [
+        (FlatTorus(), (2.8284, 2.8285, 4.0, 4.0), 1.0, 2.24), (FlatTorus((1.0, 1.0, 1.0)), (3.3, 3.75, 5.0, 5.2), 1.41, 2.24),
+        (Sphere(), (2.0, 2.0, 3.0, 3.0), 1.0, 1.0),
+    ],
+)  # fmt: skip
+def test_waves_are_as_long_as_is_said(
+    manifold: Manifold, smooth: tuple[float, float, float, float], least: float, most: float
+) -> None:
+    first, second = np.linalg.norm(smooth_target(manifold).frequencies, axis=2)
+    assert smooth == pytest.approx((first.min(), first.max(), second.min(), second.max()), abs=0.06)
+    lengths = np.linalg.norm(weierstrass_target(manifold, 0.5).frequencies, axis=2) / 2.0 ** np.arange(24)[:, None]
+    assert least - 0.005 <= lengths.min() <= lengths.max() <= most + 0.005
+    # Once rounding is fine, root q times 2^k where all coordinates are periodic.
+    root = len(manifold.wave_coordinates.periodic) ** 0.5 if all(manifold.wave_coordinates.periodic) else 1.0
+    assert lengths[12:] == pytest.approx(np.full_like(lengths[12:], root), rel=1e-3)

@@ -117,6 +117,14 @@ def test_reach_of_the_swiss_roll_by_brute_force() -> None:
     assert SwissRoll().reach == pytest.approx(least, rel=1e-8)
 
 
+@pytest.mark.parametrize("angles", [(4.597715104383115, 9.843155592395718), (6.486347307007737, 11.33672796756325)])
+def test_reach_of_a_roll_is_no_more_than_half_the_way_from_one_end_to_the_other(angles: tuple[float, float]) -> None:
+    # The other end is the nearest point that lies behind: the least is at the bound of the search.
+    roll = SwissRoll(*angles, pitch=1.0)
+    ends = roll.points(np.array([[angle, 0.0] for angle in angles]))
+    assert roll.reach == pytest.approx(np.linalg.norm(ends[1] - ends[0]) / 2, rel=1e-12)
+
+
 @settings(max_examples=20, deadline=None)
 @given(manifold=manifolds(), seed=st.integers(0, 999))
 def test_distances_along_lie_between_chord_and_arc(manifold: Manifold, seed: int) -> None:

@@ -15,6 +15,7 @@ from headcount.claims.checks import enumerated, identity
 from headcount.claims.claim import Case, Evidence, Inquiry, Method
 
 NUM_POINTS, NEIGHBOURS = 3600, 20
+MOST_NEIGHBOURS = 40
 FAMILIES = ("ball", "gaussian")
 
 
@@ -54,9 +55,14 @@ def _cloud(family: str, dimension: int, num_points: int, seed: int) -> Float[np.
 
 
 @cache
+def _logs(family: str, dimension: int, num_points: int, seed: int) -> Float[np.ndarray, "n k"]:
+    return log_neighbour_distances(_cloud(family, dimension, num_points, seed), MOST_NEIGHBOURS)
+
+
+@cache
 def _estimate(family: str, dimension: int, num_points: int, neighbours: int, repeats: int, seed: int) -> float:
     """Geometric mean of the estimates of several clouds."""
-    logs = (log_neighbour_distances(_cloud(family, dimension, num_points, seed + place), neighbours) for place in range(repeats))
+    logs = (_logs(family, dimension, num_points, seed + place)[:, :neighbours] for place in range(repeats))
     return exp(float(np.mean([log(harmonic(each)) for each in logs])))
 
 
@@ -120,16 +126,21 @@ def more_neighbours(inquiry: Inquiry) -> Evidence:
     return enumerated(inquiry, cases(), Method.PROPERTY, f"{NUM_POINTS} points, seed {inquiry.seed}")
 
 
+@cache
+def _of_noisy_circle(seed: int, repeat: int) -> float:
+    generator = np.random.default_rng([seed, repeat])
+    angles = generator.uniform(0, 2 * np.pi, NUM_POINTS)
+    points = generator.normal(0, 1e-3, (NUM_POINTS, 50))
+    points[:, 0] += np.cos(angles)
+    points[:, 1] += np.sin(angles)
+    return two_neighbours(log_neighbour_distances(points, 2))
+
+
 def noise(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
         for repeat in range(inquiry.pick(2, 5, 20)):
-            generator = np.random.default_rng([inquiry.seed, repeat])
-            angles = generator.uniform(0, 2 * np.pi, NUM_POINTS)
-            points = generator.normal(0, 1e-3, (NUM_POINTS, 50))
-            points[:, 0] += np.cos(angles)
-            points[:, 1] += np.sin(angles)
             words = f"circle in R^50, noise of 0.001 in every coordinate, cloud {repeat}: dimension by two neighbours"
-            yield Case(words, two_neighbours(log_neighbour_distances(points, 2)), inquiry.formula())
+            yield Case(words, _of_noisy_circle(inquiry.seed, repeat), inquiry.formula())
 
     return enumerated(inquiry, cases(), Method.PROPERTY, f"{NUM_POINTS} points, so that they are 0.0017 apart along the circle")
 
@@ -139,6 +150,7 @@ def noise(inquiry: Inquiry) -> Evidence:
 DIMENSION = sympy.Symbol("d", positive=True)
 
 
+@cache
 def _inverse_moment(shape: sympy.Expr, power: int) -> sympy.Expr:
     """The mean of G^(-power) for a Gamma variable G of a shape above `power` and the rate d."""
     x, free = sympy.symbols("x m", positive=True)
@@ -166,12 +178,17 @@ def spread(inquiry: Inquiry) -> Evidence:
     return identity(inquiry, pairs, argument="two moments of the inverse of a Gamma variable, integrated in symbols")
 
 
-def two_nearest(inquiry: Inquiry) -> Evidence:
-    # Volumes up to the first neighbour and from it to the second are independent and exponential.
+@cache
+def _beyond(ratio: sympy.Expr) -> sympy.Expr:
+    """P((v + w)/v > ratio). Volumes v up to the first neighbour and w from it to the second: independent, exponential."""
     first, second = sympy.symbols("v w", positive=True)
-    ratio = 1 + sympy.Symbol("s", positive=True)  # t = (1 + s)^(1/d), so that t^d = 1 + s
     inner = sympy.integrate(sympy.exp(-second), (second, (ratio - 1) * first, sympy.oo))
-    beyond = sympy.simplify(sympy.integrate(sympy.exp(-first) * inner, (first, 0, sympy.oo)))
+    return sympy.simplify(sympy.integrate(sympy.exp(-first) * inner, (first, 0, sympy.oo)))
+
+
+def two_nearest(inquiry: Inquiry) -> Evidence:
+    ratio = 1 + sympy.Symbol("s", positive=True)  # t = (1 + s)^(1/d), so that t^d = 1 + s
+    beyond = _beyond(ratio)
     t = ratio ** (1 / DIMENSION)
     return identity(inquiry, {"P(T_2/T_1 > t)": (beyond, sympy.powdenest(inquiry.formula(t, DIMENSION), force=True))},
                     argument="T_2/T_1 > t where the second volume is more than t^d - 1 times the first")
@@ -188,5 +205,4 @@ def metric(inquiry: Inquiry) -> Evidence:
         "log ratio of two values of 1 - cos, over that of their chords": (sympy.simplify(over / under), inquiry.formula()),
     }
     return identity(inquiry, pairs, argument="every estimator here is 1/(a sum of logarithms of ratios of distances), or "
-    "fits a slope to "
-                    "such logarithms: twice the logarithms, half the dimension")
+                    "fits a slope to such logarithms: twice the logarithms, half the dimension")

@@ -1,6 +1,6 @@
 """How statements on built networks are checked: networks are built, evaluated at fresh random points, and counted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,10 +20,11 @@ FRESH = "fresh uniform points of the manifold"
 
 @dataclass(frozen=True)
 class Reach:
-    """What one network does: its grid, tokens, blocks, error at fresh points."""
+    """What one network does: its grid, tokens, heads, blocks, error at fresh points."""
 
     grid: int
     tokens: int
+    heads: int
     blocks: int
     rms: float
     sup: float
@@ -48,15 +49,16 @@ def _reach(
     network = _network(name, ambient, beta, degree, grid, indicator)
     fresh = target.manifold.sample(points, np.random.default_rng(seed))
     error = network(fresh) - target(fresh)
-    return Reach(grid, network.num_tokens, network.num_blocks, float(np.sqrt(np.mean(error**2))), float(np.abs(error).max()))
+    sizes = network.num_tokens, network.num_heads, network.num_blocks
+    return Reach(grid, *sizes, float(np.sqrt(np.mean(error**2))), float(np.abs(error).max()))
 
 
 def _line(inquiry: Inquiry, name: str, ambient: int | None, beta: float, degree: int, grids: tuple[int, ...]) -> list[Reach]:
-    points = inquiry.pick(400, 1500, 4000)
+    points = inquiry.pick(200, 1500, 4000)
     return [_reach(name, ambient, beta, degree, grid, points, inquiry.seed) for grid in grids]
 
 
-def _slope(sizes: list[float], errors: list[float]) -> float:
+def _slope(sizes: Sequence[float], errors: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
 
 
@@ -109,9 +111,10 @@ def tokens(inquiry: Inquiry) -> Evidence:
         for name, ambient, beta in cells:
             dimension = manifold_named(name, ambient).dimension
             line = _line(inquiry, name, ambient, beta, 0, CIRCLE_GRIDS if dimension == 1 else SURFACE_GRIDS)
-            power = _slope([1 / each.rms for each in line], [each.tokens for each in line])
-            words = f"{name}, Weierstrass {beta}, N = {line[0].grid} .. {line[-1].grid}: exponent of tokens in 1/rms"
-            yield Case(words, power, inquiry.formula(dimension, beta), 0.1)
+            for kind, sizes in (("tokens", [each.tokens for each in line]), ("heads", [each.heads for each in line])):
+                power = _slope([1 / each.rms for each in line], sizes)
+                words = f"{name}, Weierstrass {beta}, N = {line[0].grid} .. {line[-1].grid}: exponent of {kind} in 1/rms"
+                yield Case(words, power, inquiry.formula(dimension, beta), 0.1)
 
     return enumerated(inquiry, cases(), Method.PROPERTY, f"lines of three or five grids, {FRESH}, seed {inquiry.seed}")
 
@@ -120,17 +123,18 @@ def token_count(inquiry: Inquiry) -> Evidence:
     """No more product tokens than cells' corners of all charts, two bumps' tokens at most for one node of an axis."""
     def cases() -> Iterator[Case]:
         for name, degree in (("circle", 0), ("circle", 1), ("sphere", 1), ("sphere-3", 1), ("torus", 1)):
-            for grid in (4, 8, 16) if name != "sphere-3" else (4, 8):
+            for grid in (4, 8, 16) if name != "sphere-3" and inquiry.effort.rank else (4, 8):
                 network = _network(name, None, np.inf, degree, grid)
                 most = inquiry.formula(network.manifold.dimension, network.manifold.ambient_dim, network.charts.num_charts, grid)
                 yield Case(f"{name}, degree {degree}, N = {grid}: tokens", network.num_tokens, most)
 
-    return enumerated(inquiry, cases(), Method.PROPERTY, "degrees 0 and 1, d = 1, 2, 3, N 4 .. 16")
+    return enumerated(inquiry, cases(), Method.PROPERTY, f"degrees 0 and 1, d = 1, 2, 3, N 4 .. {inquiry.pick(8, 16, 16)}")
 
 
 def depth(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
-        shapes = (("circle", (4, 16, 64, 256)), ("sphere", (4, 8, 16)), ("torus", (4, 8, 16)), ("sphere-3", (4, 8)))
+        surface = (4, 8, 16) if inquiry.effort.rank else (4, 8)
+        shapes = (("circle", (4, 16, 64, 256)), ("sphere", surface), ("torus", surface), ("sphere-3", (4, 8)))
         for name, grids in shapes:
             for grid in grids:
                 network = _network(name, None, np.inf, 1, grid)
@@ -144,22 +148,34 @@ def depth_accuracy(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
         for name, degree in (("circle", 0), ("circle", 1), ("circle", 2), ("circle", 3), ("sphere", 1), ("sphere", 2)):
             coarsest = _network(name, None, np.inf, degree, 4).num_blocks
-            for grid in (8, 16) if name == "sphere" else (16, 64, 256):
+            for grid in (8, 16) if name == "sphere" and inquiry.effort.rank else (8,) if name == "sphere" else (16, 64, 256):
                 found = _network(name, None, np.inf, degree, grid).num_blocks
                 yield Case(f"{name}, degree {degree}, N = {grid}: blocks", found, inquiry.formula(coarsest))
 
     return enumerated(inquiry, cases(), Method.PROPERTY, "degrees 0 to 3, N from 4 to 256")
 
 
-def widths(inquiry: Inquiry) -> Evidence:
-    """Rows of a token in the dense model."""
-    def cases() -> Iterator[Case]:
-        model = _network("circle", None, np.inf, 1, 4).dense()
-        yield Case("circle, N = 4: numbers in a token of the dense model", model.shape.embed_dim, inquiry.formula())
-        yield Case("product tree of 8: numbers in a token of the dense model", product_tree(8).dense().shape.embed_dim,
-                   inquiry.formula())
+def _rows_in_use(network: InteractionNetwork) -> int:
+    """Rows of a token that some weight of the dense model reads or writes."""
+    model = network.dense(tolerance=np.inf)
+    # What a head reads: rows of queries, and of keys where a query asks for them.
+    asked = torch.einsum("...ah,...bh->...ab", model.query, model.key) != 0
+    written = torch.einsum("...ah,...hb->...ab", model.value, model.output) != 0
+    used = (asked | written).flatten(0, -3).any(0)
+    fed = (model.mlp_in != 0).any(-1).any(0) | (model.mlp_out != 0).any(-2).any(0)
+    return int((used.any(0) | used.any(1) | fed).sum())
 
-    return enumerated(inquiry, cases(), Method.PROPERTY, "dense models of a circle and of a product")
+
+def widths(inquiry: Inquiry) -> Evidence:
+    """Rows of a token that are in use in built networks, as dense models."""
+    def cases() -> Iterator[Case]:
+        for name, ambient, grid in (("circle", None, 4), ("circle", 8, 4), ("circle", 8, 16)):
+            network = _network(name, ambient, np.inf, 1, grid).network
+            words = f"circle in R^{network.ambient_dim}, N = {grid}, {network.num_tokens} tokens: rows of a token in use"
+            yield Case(words, _rows_in_use(network), inquiry.formula())
+        yield Case("product tree of 8: rows of a token in use", _rows_in_use(product_tree(8)), inquiry.formula())
+
+    return enumerated(inquiry, cases(), Method.PROPERTY, "dense models of circles in R^2 and R^8 and of a product")
 
 
 def feed_forward(inquiry: Inquiry) -> Evidence:
@@ -188,7 +204,7 @@ def weights(inquiry: Inquiry) -> Evidence:
 
 def ambient(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
-        points = inquiry.pick(400, 1500, 4000)
+        points = inquiry.pick(200, 1500, 4000)
         for grid in (16, 64):
             low, high = (_reach("circle", dimension, np.inf, 1, grid, points, inquiry.seed).rms for dimension in (3, 50))
             yield Case(f"circle, N = {grid}: rms error in R^50 over that in R^3", high / low, inquiry.formula(), 1e-6)
@@ -198,7 +214,7 @@ def ambient(inquiry: Inquiry) -> Evidence:
 
 def indicator(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
-        points = inquiry.pick(400, 1500, 4000)
+        points = inquiry.pick(200, 1500, 4000)
         for grid in (32, 64):
             with_ramp, without = (_reach("circle", 8, np.inf, 1, grid, points, inquiry.seed, kept).rms for kept in (True, False))
             words = f"circle, N = {grid}: rms error without indicators, over that with"
@@ -210,7 +226,7 @@ def indicator(inquiry: Inquiry) -> Evidence:
 # Heads and trees
 
 
-def interaction(inquiry: Inquiry) -> Evidence:
+def interaction(inquiry: Inquiry) -> list[Evidence]:
     def observe(num_tokens: int, seed: int) -> Case:
         generator = np.random.default_rng(seed)
         form = generator.standard_normal((5, 5))
@@ -219,19 +235,24 @@ def interaction(inquiry: Inquiry) -> Evidence:
         data = generator.standard_normal((num_tokens, 2))
         stream = np.column_stack([data, np.cos(angles), np.sin(angles), np.ones(num_tokens)])
         values = stream @ form @ stream.T
-        bound = float(np.abs(values).max())
+        bound = float((np.abs(stream) @ np.abs(form) @ np.abs(stream).T).max())
         query, key, value, output = interaction_head(form, *places, 0, 1.0, num_tokens, bound)
         scores = np.maximum((stream @ query) @ (stream @ key).T, 0)
         added = scores @ (stream @ value) @ output
         expected = np.zeros_like(stream)
         expected[places[0], 0] = max(float(values[places]), 0.0)
         words = f"l = {num_tokens}, pair {places}, seed {seed}: largest difference in the stream, over M"
-        return Case(words, float(np.abs(added - expected).max() / bound), inquiry.formula())
+        return Case(words, float(np.abs(added - expected).max() / bound), inquiry.formula(num_tokens))
 
-    return property_tested(
-        inquiry, observe, {"num_tokens": st.integers(1, 40), "seed": st.integers(0, 10**6)},
-        examples=inquiry.pick(60, 600, 6000), ranges="forms and streams of normal numbers, any pair of up to 40 tokens, float64",
-    )
+    long = (observe(num_tokens, inquiry.seed) for num_tokens in (200, 800))
+    return [
+        property_tested(
+            inquiry, observe, {"num_tokens": st.integers(1, 40), "seed": st.integers(0, 10**6)},
+            examples=inquiry.pick(20, 600, 6000),
+            ranges="forms and streams of normal numbers, any pair of up to 40 tokens, float64",
+        ),
+        enumerated(inquiry, long, Method.PROPERTY, "the same, a pair of 200 and of 800 tokens"),
+    ]
 
 
 FACTORS = (2, 4, 8, 16)
@@ -253,25 +274,27 @@ def tree_error(inquiry: Inquiry) -> Evidence:
     return enumerated(inquiry, cases(), Method.PROPERTY, f"factors in [-1.5, 1.5], dense attention, float64, seed {inquiry.seed}")
 
 
-def _copies(num_tokens: int) -> InteractionNetwork:
-    """One head pair that adds the first token's value to the last one, M = 4."""
-    last = num_tokens - 1
+def _copies(num_tokens: int, target: int, source: int) -> InteractionNetwork:
+    """One head pair that adds the source's value to the target, M = 4."""
     return InteractionNetwork(
-        num_tokens, np.array([0]), last, (Block(affine(np.array([last]), DATA, np.array([0]), DATA)),), 4.0
+        num_tokens, np.array([source]), target, (Block(affine(np.array([target]), DATA, np.array([source]), DATA)),), 4.0
     )
 
 
 def single_bound(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
         inputs = np.random.default_rng(inquiry.seed).uniform(-4, 4, (inquiry.pick(40, 200, 1000), 1))
-        for length in (16, 64, 256, inquiry.pick(512, 1024, 1024)):
-            network = _copies(length)
-            found = network.evaluate_dense(inputs, network.dense(torch.float32, tolerance=np.inf))
-            bound = max(network.score_bounds)
-            words = f"l = {length}, M = {bound:.3g}: largest error of one copied value in float32"
-            yield Case(words, float(np.abs(found - inputs[:, 0]).max()), inquiry.formula(bound, length))
+        for length in (2, 5, 16, 64, 256, inquiry.pick(256, 1024, 1024)):
+            last = length - 1
+            for target, source in sorted({(last, 0), (0, last), (0, max(1, length // 8)), (last // 2, last)}):
+                network = _copies(length, target, source)
+                found = network.evaluate_dense(inputs, network.dense(torch.float32, tolerance=np.inf))
+                bound = max(network.score_bounds)
+                words = f"l = {length}, M = {bound:.3g}, {source} to {target}: largest error of one copied value in float32"
+                yield Case(words, float(np.abs(found - inputs[:, 0]).max()), inquiry.formula(bound, length))
 
-    return enumerated(inquiry, cases(), Method.PROPERTY, f"values in [-4, 4], dense attention, seed {inquiry.seed}")
+    return enumerated(inquiry, cases(), Method.PROPERTY, f"values in [-4, 4], 2 to 4 pairs a length, dense attention, seed "
+                      f"{inquiry.seed}")
 
 
 def single_network(inquiry: Inquiry) -> Evidence:
@@ -279,7 +302,7 @@ def single_network(inquiry: Inquiry) -> Evidence:
         network = _network("circle", 8, np.inf, 1, 16)
         points = network.manifold.sample(inquiry.pick(10, 30, 200), np.random.default_rng(inquiry.seed))
         exact = network(points)
-        approximation = _reach("circle", 8, np.inf, 1, 16, inquiry.pick(400, 1500, 4000), inquiry.seed).rms
+        approximation = _reach("circle", 8, np.inf, 1, 16, inquiry.pick(200, 1500, 4000), inquiry.seed).rms
         found = network.network.evaluate_dense(points, network.dense(torch.float32, tolerance=np.inf))
         words = f"{network.num_tokens} tokens, rms error {approximation:.3g} without rounding: largest rounding error in float32"
         yield Case(words, float(np.abs(found - exact).max()), inquiry.formula(approximation))

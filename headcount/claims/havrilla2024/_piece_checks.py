@@ -62,15 +62,31 @@ def _sawtooth_error(layers: int) -> Fraction:
     return worst
 
 
-def relu_depth_width(inquiry: Inquiry) -> Evidence:
-    def cases() -> Iterator[Case]:
-        for layers in range(1, inquiry.pick(8, 11, 14)):
-            error = _sawtooth_error(layers)
-            words = f"{layers} layers of 4 units (tent maps), off x^2 by {error}: hidden layers"
-            yield Case(words, layers, inquiry.formula(float(error), 4), 1e-12)
+def relu_depth_width(inquiry: Inquiry) -> list[Evidence]:
+    """A layer of w units cuts every piece into w + 1 at most, so that L layers leave (w + 1)^L; each is off by h^2/8 or more."""
+    layers, width, height = sympy.symbols("L w h", positive=True)
+    pieces = (width + 1) ** layers
+    # The least error that so many pieces allow: one of them is 1/pieces long or longer, and no line does better on it.
+    slope, constant = sympy.symbols("s c", real=True)
+    errors = [x**2 - slope * x - constant for x in (0, height / 2, height)]
+    least = sympy.expand(errors[0] - 2 * errors[1] + errors[2]) / 4
+    formula = inquiry.formula(least.subs(height, 1 / pieces), width)
+    counted = identity(
+        inquiry,
+        {"hidden layers, at the least error that (w + 1)^L pieces allow": (
+            layers, sympy.simplify(sympy.expand_log(sympy.sympify(formula), force=True)))},
+        argument="on a linear piece each unit of the next layer is linear too and changes its sign once at most: w cuts, w + 1 "
+        "pieces; after L layers (w + 1)^L, the longest at least (w + 1)^(-L) long, on which any line is off by a length squared "
+        "over 8 (relu-pieces); the bound on L falls with the error",
+    )
 
-    return enumerated(inquiry, cases(), Method.EXACT, "networks of tent maps, of 1 layer up; one-hidden-layer interpolants are "
-                      "covered by the pieces' count")
+    def cases() -> Iterator[Case]:
+        for number in range(1, inquiry.pick(6, 11, 14)):
+            error = _sawtooth_error(number)
+            words = f"{number} layers of 4 units (tent maps), off x^2 by {error}: hidden layers"
+            yield Case(words, number, float(inquiry.formula(float(error), 4)), 1e-12)
+
+    return [counted, enumerated(inquiry, cases(), Method.EXACT, "networks of tent maps, of 1 layer up")]
 
 
 def _fraction(number: sympy.Expr) -> Fraction:
@@ -103,8 +119,7 @@ def routing_enough(inquiry: Inquiry) -> Evidence:
     score = score if score.is_number else score.subs(length, 2)
     case = Case("largest score of another pair, in units of M", _fraction(score), 0)
     return enumerated(inquiry, [case], Method.SYMBOLIC, "any l", argument="another pair has another target or another "
-    "source; its "
-                      "bracket is -(1 - cos(pi/(2l))) at most, and the form is M at most")
+                      "source; its bracket is -(1 - cos(pi/(2l))) at most, and the form is M at most")
 
 
 def positions(inquiry: Inquiry) -> Evidence:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from math import ceil, floor
 
 import numpy as np
@@ -99,8 +100,7 @@ def cross_entropy(inquiry: Inquiry) -> Evidence:
             sympy.diff(divergence, first, second).subs(at_zero), inquiry.formula(shares[0], shares[1], False)),
     }
     return identity(inquiry, pairs, argument="the divergence sees classes other than two through the sum of their weights "
-    "alone, so "
-                    "that the entries for two of three classes are those for two of any number")
+                    "alone, so that the entries for two of three classes are those for two of any number")
 
 
 # Published fits: (alpha_D, alpha_N) as printed.
@@ -172,14 +172,16 @@ def agreement_allows(inquiry: Inquiry) -> Evidence:
     def cases() -> Iterator[Case]:
         for dimension in (16, 20):
             alpha, play = Fraction(2, 2 + dimension), Fraction("0.02")
-            for place, moved in enumerate((alpha + play, alpha - play)):
-                words = f"d at a data exponent of {float(moved):.4f}, 0.02 {'above' if place == 0 else 'below'} that of "
-                f"{dimension}"
-                yield Case(words, 2 / moved - 2, inquiry.formula(dimension, place), 0.5)
+            ends = [2 / moved - 2 for moved in (alpha + play, alpha - play)]
+            for place, (side, end) in enumerate(zip(("above", "below"), ends, strict=True)):
+                words = f"d whose data exponent is 0.02 {side} that of {dimension}"
+                yield Case(words, end, inquiry.formula(dimension, place, False), float(half_unit("0.00")))
+            for place, whole in enumerate((ceil(ends[0]), floor(ends[1]))):
+                words = f"{('least', 'largest')[place]} whole d within 0.02 of the data exponent of {dimension}"
+                yield Case(words, whole, inquiry.formula(dimension, place, True))
 
-    return enumerated(inquiry, cases(), Method.EXACT, "beta = 1, to whole dimensions", argument="the exponent falls with d, "
-    "so that "
-                      "the ends are where it is 0.02 off")
+    return enumerated(inquiry, cases(), Method.EXACT, "beta = 1, ends to half a unit of their last digit",
+                      argument="the exponent falls with d, so that the ends are where it is 0.02 off")
 
 
 def agreement_blind(inquiry: Inquiry) -> Evidence:
@@ -191,11 +193,13 @@ def agreement_blind(inquiry: Inquiry) -> Evidence:
             yield Case(f"d = {dimension}: whole dimensions that agree", largest - least + 1, inquiry.formula(dimension))
 
     return enumerated(inquiry, cases(), Method.EXACT, "d = 1 .. 97, beta = 1", argument="counted for each d; from d = 98 on "
-    "the exponent "
-                      "is 0.02 or less, and every larger dimension agrees")
+                      "the exponent is 0.02 or less, and every larger dimension agrees")
 
 
 # The rate in samples, for the part of the network that is linear.
+
+
+SIEVE_SIZES = tuple(1000 * 4**place for place in range(7))
 
 
 def _weierstrass(angles: np.ndarray, beta: float) -> np.ndarray:
@@ -215,14 +219,20 @@ def _sieve_error(generator: np.random.Generator, num_samples: int, beta: float) 
     return float(np.mean((found - _weierstrass(fresh, beta)) ** 2))
 
 
+@cache
+def _sieve_slope(beta: float, num_sizes: int, repeats: int, seed: int) -> float:
+    sizes = SIEVE_SIZES[:num_sizes]
+    generator = np.random.default_rng([seed, int(10 * beta)])
+    errors = [np.mean([_sieve_error(generator, size, beta) for _ in range(repeats)]) for size in sizes]
+    return -float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
+
+
 def sieve(inquiry: Inquiry) -> Evidence:
-    sizes = 1000 * 4 ** np.arange(inquiry.pick(4, 5, 7))
+    num_sizes = inquiry.pick(4, 5, 7)
     repeats = inquiry.pick(4, 8, 48)
     tally = Tally(inquiry)
     for beta in (0.5, 0.8):
-        generator = np.random.default_rng([inquiry.seed, int(10 * beta)])
-        errors = [np.mean([_sieve_error(generator, int(size), beta) for _ in range(repeats)]) for size in sizes]
-        slope = -float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
-        words = f"beta = {beta}: exponent of the squared error over n = {sizes[0]:,} .. {sizes[-1]:,}"
+        slope = _sieve_slope(beta, num_sizes, repeats, inquiry.seed)
+        words = f"beta = {beta}: exponent of the squared error over n = {SIEVE_SIZES[0]:,} .. {SIEVE_SIZES[num_sizes - 1]:,}"
         tally.see(Case(words, slope, float(inquiry.formula(1, beta)), 0.1))
     return tally.evidence(Method.PROPERTY, f"{repeats} repetitions, noise of deviation 1, seed {inquiry.seed}")

@@ -21,8 +21,8 @@ CLAIMS: tuple[Claim, ...] = (
         check=checks.faithful,
         shares="havrilla2024 clouds",
         code=(ESTIMATOR, CURVE),
-        note="That the paper takes 20 neighbours and batches of 3600 vectors is read in its authors' public code. It "
-        "predicts exponents from the estimate as if it were d.",
+        note="The wording is ours: the paper isn't known to state it so, but it predicts exponents from the estimate as if it "
+        "were d. That it takes 20 neighbours and batches of 3600 vectors is read in its authors' public code.",
     ),
     Claim(
         name="havrilla2024/estimate-saturates",

@@ -1,5 +1,7 @@
 """What the paper saw on language models, and how much an agreement of that size says."""
 
+from fractions import Fraction
+
 from headcount.claims.claim import Claim, Kind
 from headcount.claims.havrilla2024 import _rate_checks as checks
 
@@ -21,6 +23,9 @@ SEEN = (
      "Speaks of pretrained models that are not at hand. " + OWN + " A model of width m can't show more than m dimensions."),
 )
 
+ENDS = {16: (Fraction("13.25"), Fraction("19.95")), 20: (Fraction("16.03"), Fraction("26.21"))}
+WHOLE = {16: (14, 19), 20: (17, 26)}
+
 CLAIMS: tuple[Claim, ...] = (
     *(
         Claim(
@@ -34,9 +39,9 @@ CLAIMS: tuple[Claim, ...] = (
         number="derived here, on the agreement",
         title="What an agreement within 0.02 allows",
         kind=Kind.TIGHT,
-        statement=r"Data exponents within $0.02$ of that of $d = 16$ are those of $d = 13$ to $20$; of $d = 20$, those of "
-        r"16 to 26.",
-        formula=lambda d, place: {16: (13, 20), 20: (16, 26)}[d][place],
+        statement=r"Data exponents within $0.02$ of that of $d = 16$, $\beta = 1$, are those of $d$ from $13.25$ to $19.95$, "
+        r"whole ones 14 to 19; of $d = 20$, from $16.03$ to $26.21$, whole ones 17 to 26.",
+        formula=lambda d, place, whole: (WHOLE if whole else ENDS)[d][place],
         check=checks.agreement_allows,
         code=("theory.manifold_rates.dimensions_within",),
     ),
