@@ -163,7 +163,7 @@ def _floor_off(whole: pd.DataFrame, floor: float) -> tuple[tuple[float, float, f
     """The exponent of what is above the floor, or why there is none."""
     nothing = (nan, nan, nan)
     if isnan(floor):
-        return nothing, "no floor to take off: the same model on fresh samples is not in the table"
+        return nothing, ""  # which `floor`, not a number, says
     below = (whole <= floor).any()
     if below.any():
         return nothing, f"samples {_named(whole.columns[below])}: an error is not above the floor, which can't be taken off"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from empirical.cell_store import CellStore
@@ -22,13 +21,13 @@ from empirical.manifold_runs import (
     run_cell,
     told_apart,
 )  # fmt: skip
-from empirical.sweep import torch_threads
 from headcount import console
 from headcount._arguments import again
 from headcount._manifold_cli import RESULTS
 from headcount._output import output_folder
-from headcount._progress import progress_bar, stages
-from headcount._run_processes import THREADS, Message, run_side_by_side
+from headcount._progress import stages
+from headcount._run_bundles import Bundle, train_under_a_bar
+from headcount._run_processes import Message
 from theory._whole_files import whole_files
 
 BUNDLE_SECONDS = 60.0
@@ -40,31 +39,13 @@ TABLE_FILE, EXPONENTS_FILE = "manifold.csv", "exponents.csv"
 
 
 @dataclass(frozen=True)
-class _Bundle:
-    """Cells that one process trains, one after another."""
-
-    cells: tuple[ManifoldCell, ...]
-
-    @property
-    def name(self) -> str:
-        """That of the first, and how many more."""
-        more = f" and {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
-        return self.cells[0].name + more
-
-    @property
-    def steps(self) -> int:
-        """Of all together."""
-        return sum(cell.steps for cell in self.cells)
-
-
-@dataclass(frozen=True)
 class _Work:
     """A bundle of cells, each kept when it is done."""
 
     place: Path
 
-    def __call__(self, bundle: _Bundle, tell: Callable[[Message], None]) -> None:
-        for cell in bundle.cells:
+    def __call__(self, bundle: Bundle[ManifoldCell], tell: Callable[[Message], None]) -> None:
+        for cell in bundle.runs:
             _train_one(cell, self.place, tell)
 
 
@@ -136,19 +117,6 @@ def chosen_cells(names: Sequence[str], tier: str) -> tuple[ManifoldCell, ...]:
     return tuple(cells[name] for name in dict.fromkeys(names)) if names else tuple(cells.values())
 
 
-def bundles(cells: Sequence[ManifoldCell], jobs: int) -> list[_Bundle]:
-    """Cells by falling cost, short ones together, but no more than a job's fair share of all."""
-    most = min(BUNDLE_SECONDS, sum(map(expected_seconds, cells)) / jobs)
-    found, open_cells, cost = list[_Bundle](), list[ManifoldCell](), 0.0
-    for cell in sorted(cells, key=expected_seconds, reverse=True):
-        if open_cells and cost + expected_seconds(cell) > most:
-            found.append(_Bundle(tuple(open_cells)))
-            open_cells, cost = [], 0.0
-        open_cells.append(cell)
-        cost += expected_seconds(cell)
-    return [*found, _Bundle(tuple(open_cells))]
-
-
 def with_built(table: pd.DataFrame, progress: Callable[[str, int, int], None] | None = None) -> pd.DataFrame:
     """The table with networks built for the functions that models of it were trained on, where their size allows it."""
     wanted = table[(table["experiment"] == "model") & table["manifold"].isin(list(BUILT_GRIDS))]
@@ -165,22 +133,10 @@ def with_built(table: pd.DataFrame, progress: Callable[[str, int, int], None] | 
 
 
 def _train_all(cells: Sequence[ManifoldCell], place: Path, jobs: int) -> None:
-    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
-        total = bar.add_task(f"{len(cells)} cells", total=sum(map(expected_seconds, cells)))
-        costs, done = {cell.name: expected_seconds(cell) / cell.steps for cell in cells}, dict[str, int]()
-
-        def show(message: Message) -> None:
-            done[message.name] = message.step
-            words = f"{len(cells)} cells; {message.name}, held-out loss {message.loss:.3g}"
-            bar.update(total, completed=sum(costs[name] * step for name, step in done.items()), description=words)
-
-        if jobs == 1:
-            with torch_threads(THREADS):
-                for cell in sorted(cells, key=expected_seconds, reverse=True):
-                    _train_one(cell, place, show)
-            return
-        for message in run_side_by_side(bundles(cells, jobs), _Work(place), jobs):
-            show(message)
+    train_under_a_bar(
+        cells, jobs, expected_seconds, BUNDLE_SECONDS, lambda cell, tell: _train_one(cell, place, tell), _Work(place),
+        lambda told: f"{len(cells)} cells; {told.name}, held-out loss {told.loss:.3g}",
+    )  # fmt: skip
 
 
 def _write(place: Path, table: pd.DataFrame, exponents: pd.DataFrame) -> None:

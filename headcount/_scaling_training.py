@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from rich.progress import BarColumn, TimeElapsedColumn
 from rich.table import Table
 
 from empirical.data import Corpus, stdlib_corpus
 from empirical.scaling_points import ParameterCount, ScalingPoints
 from empirical.scaling_runs import TIERS, RunFileError, ScalingRun, read_run, read_runs, train_run
-from empirical.sweep import torch_threads
 from headcount import console
 from headcount._arguments import again
 from headcount._output import output_folder
-from headcount._progress import progress_bar, stages
-from headcount._run_processes import THREADS, Message, run_side_by_side
+from headcount._progress import stages
+from headcount._run_bundles import Bundle, train_under_a_bar
+from headcount._run_processes import Message
 from headcount._scaling_cli import RESULTS
 
 BUNDLE_SECONDS = 30.0
@@ -28,31 +27,13 @@ COUNTS: tuple[tuple[ParameterCount, str], ...] = (
 
 
 @dataclass(frozen=True)
-class _Bundle:
-    """Runs that one process trains, one after another."""
-
-    runs: tuple[ScalingRun, ...]
-
-    @property
-    def name(self) -> str:
-        """That of the first, and how many more."""
-        more = f" and {len(self.runs) - 1} more" if len(self.runs) > 1 else ""
-        return self.runs[0].name + more
-
-    @property
-    def steps(self) -> int:
-        """Of all together."""
-        return sum(run.steps for run in self.runs)
-
-
-@dataclass(frozen=True)
 class _Work:
     """A bundle of runs, each from where it stands to its held-out loss."""
 
     place: Path
     digest: str
 
-    def __call__(self, bundle: _Bundle, tell: Callable[[Message], None]) -> None:
+    def __call__(self, bundle: Bundle[ScalingRun], tell: Callable[[Message], None]) -> None:
         corpus = corpus_of(bundle.runs)
         if corpus.digest != self.digest:
             raise ValueError(f"the text changed while it was read (corpus {corpus.digest[:12]}, before {self.digest[:12]})")
@@ -126,19 +107,6 @@ def finished(folder: Path, run: ScalingRun, corpus: Corpus) -> bool:
     return there.finished and there.run == run.on(corpus.digest)
 
 
-def bundles(runs: Sequence[ScalingRun], jobs: int) -> list[_Bundle]:
-    """Runs by falling cost, small ones together, but no more than a job's fair share of all."""
-    most = min(BUNDLE_SECONDS, sum(map(expected_seconds, runs)) / jobs)
-    found, open_runs, cost = list[_Bundle](), list[ScalingRun](), 0.0
-    for run in sorted(runs, key=expected_seconds, reverse=True):
-        if open_runs and cost + expected_seconds(run) > most:
-            found.append(_Bundle(tuple(open_runs)))
-            open_runs, cost = [], 0.0
-        open_runs.append(run)
-        cost += expected_seconds(run)
-    return [*found, _Bundle(tuple(open_runs))]
-
-
 def expected_seconds(run: ScalingRun) -> float:
     """About what a run takes on one core of 2026: 40 GFLOP a second in matrix products, 15 microseconds a token in all else."""
     return run.flops / 4e10 + run.tokens * 1.5e-5
@@ -146,22 +114,10 @@ def expected_seconds(run: ScalingRun) -> float:
 
 def train_all(runs: Sequence[ScalingRun], corpus: Corpus, place: Path, jobs: int) -> None:
     """Trains these runs, `jobs` at a time, each in the folder of its name in `place`, under a bar of how far all of them are."""
-    with progress_bar("{task.description}", BarColumn(), TimeElapsedColumn()) as bar:
-        total = bar.add_task(f"{len(runs)} runs", total=sum(map(expected_seconds, runs)))
-        costs, done = {run.name: expected_seconds(run) / run.steps for run in runs}, dict[str, int]()
-
-        def show(message: Message) -> None:
-            done[message.name] = message.step
-            words = f"{len(runs)} runs; {message.name}, loss {message.loss:.3f}"
-            bar.update(total, completed=sum(costs[name] * step for name, step in done.items()), description=words)
-
-        if jobs == 1:
-            with torch_threads(THREADS):
-                for run in sorted(runs, key=expected_seconds, reverse=True):
-                    _train_one(run, corpus, place, show)
-            return
-        for message in run_side_by_side(bundles(runs, jobs), _Work(place, corpus.digest), jobs):
-            show(message)
+    train_under_a_bar(
+        runs, jobs, expected_seconds, BUNDLE_SECONDS, lambda run, tell: _train_one(run, corpus, place, tell),
+        _Work(place, corpus.digest), lambda told: f"{len(runs)} runs; {told.name}, loss {told.loss:.3f}",
+    )  # fmt: skip
 
 
 def _command(names: Sequence[str], tier: str, jobs: int | None, out: Path) -> str:

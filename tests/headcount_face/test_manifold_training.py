@@ -7,14 +7,15 @@ import pytest
 
 from empirical.manifold_runs import TIERS, expected_seconds
 from headcount import _manifold_training as training
+from headcount._run_bundles import bundles
 
 
 def test_every_cell_is_in_one_bundle_and_no_bundle_is_a_jobs_share_too_long():
     cells = TIERS["quick"]
-    made = training.bundles(cells, 2)
-    assert sorted(cell.name for bundle in made for cell in bundle.cells) == sorted(cell.name for cell in cells)
+    made = bundles(cells, 2, expected_seconds, training.BUNDLE_SECONDS)
+    assert sorted(cell.name for bundle in made for cell in bundle.runs) == sorted(cell.name for cell in cells)
     longest = max(map(expected_seconds, cells))
-    assert all(sum(map(expected_seconds, bundle.cells)) <= max(longest, training.BUNDLE_SECONDS) for bundle in made)
+    assert all(sum(map(expected_seconds, bundle.runs)) <= max(longest, training.BUNDLE_SECONDS) for bundle in made)
     assert len({bundle.name for bundle in made}) == len(made)
 
 

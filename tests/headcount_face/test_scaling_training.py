@@ -12,8 +12,9 @@ import torch
 from empirical.data import Corpus, stdlib_corpus
 from empirical.scaling_runs import TIERS, ScalingRun, read_run, read_runs
 from headcount import _run_processes, _scaling_training
+from headcount._run_bundles import Bundle, bundles
 from headcount._run_processes import Message
-from headcount._scaling_training import _Bundle, _Work, bundles, expected_seconds, points_of, train
+from headcount._scaling_training import BUNDLE_SECONDS, _Work, expected_seconds, points_of, train
 
 NAMES = tuple(run.name for run in TIERS["smoke"] if run.architecture == "transformer" and run.tokens == 4096)
 
@@ -25,7 +26,7 @@ def train_smoke(out: Path, **others: object) -> None:
 @pytest.mark.parametrize("jobs", [2, 5])
 def test_bundles_hold_every_run_once_the_longest_first_and_keep_all_jobs_busy(jobs: int) -> None:
     runs = TIERS["quick"]
-    found = bundles(runs, jobs)
+    found = bundles(runs, jobs, expected_seconds, BUNDLE_SECONDS)
     assert sorted(run.name for bundle in found for run in bundle.runs) == sorted(run.name for run in runs)
     costs = [sum(map(expected_seconds, bundle.runs)) for bundle in found]
     share = sum(costs) / jobs
@@ -72,7 +73,7 @@ def test_training_says_what_came_out_and_why_there_is_no_law(smoke: Path, capsys
 
 def test_a_process_trains_all_runs_of_its_bundle_as_one_job_does(smoke: Path, text: Corpus, tmp_path: Path) -> None:
     runs, told = tuple(run for run in TIERS["smoke"] if run.name in NAMES), dict[str, Message]()
-    _Work(tmp_path, text.digest)(_Bundle(runs), lambda message: told.update({message.name: message}))
+    _Work(tmp_path, text.digest)(Bundle(runs), lambda message: told.update({message.name: message}))
     for run in runs:
         alone, bundled = (read_run(place / run.name) for place in (smoke / "smoke", tmp_path))
         assert bundled.finished and bundled.loss == alone.loss
@@ -83,7 +84,7 @@ def test_a_process_trains_all_runs_of_its_bundle_as_one_job_does(smoke: Path, te
 
 def test_a_process_that_reads_another_text_trains_nothing(text: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the text changed while it was read"):
-        _Work(tmp_path, "0" * 64)(_Bundle(TIERS["smoke"][:1]), lambda _message: None)
+        _Work(tmp_path, "0" * 64)(Bundle(TIERS["smoke"][:1]), lambda _message: None)
     assert not list(tmp_path.iterdir())
 
 
