@@ -233,6 +233,8 @@ def predicted_exponents(
         middle = math.sqrt(low * high) if low > 0 and math.isfinite(high) else math.nan
         if not 0 < low <= high:
             raise ValueError(f"dimension_interval = {dimension_interval}: must be 0 < low <= high")
+    elif not isinstance(dimension_interval, DimensionEstimate | CorrectedDimension):
+        raise ValueError(f"dimension_interval = {dimension_interval!r}: a tuple (low, high) or an estimate is legal")
     else:
         middle, low, high = dimension_interval.dimension, dimension_interval.low, dimension_interval.high
     rough, smooth = beta if isinstance(beta, tuple) else (beta, beta)

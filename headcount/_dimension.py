@@ -30,6 +30,7 @@ from theory._whole_files import whole_files
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_RESAMPLES = 20
 MAGIC = b"\x93NUMPY"
 CURVE_DIMENSIONS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
 """Between these logarithms of estimates are linear in log d to 1%, the noise of two clouds of 3600 points."""
@@ -57,6 +58,8 @@ def dimension(
     out: Path | None,
 ) -> None:
     """`headcount dimension`."""
+    if 0 < resamples < LEAST_RESAMPLES:
+        raise ValueError(f"--resamples {resamples}: 0, which does without intervals, or at least {LEAST_RESAMPLES} is legal")
     names = list(methods) or list(METHODS)
     found, total = read_points(path, points, seed)
     told = f"{len(found):,} of {total:,} points, drawn at random" if len(found) < total else f"{total:,} points"

@@ -13,6 +13,15 @@ MOST_POINTS = 100_000
 Function = Literal["smooth", "weierstrass"]
 Metric = Literal["euclidean", "cosine"]
 
+
+def smoothness(text: str) -> float:
+    """A parser for typer of numbers above 0 and up to 100."""
+    number = positive(text)
+    if number > 100:
+        raise typer.BadParameter(f"{text[:60]!r} is not a number above 0 and up to 100.")
+    return number
+
+
 manifold_app = typer.Typer(
     name="manifold", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True,
     help="Functions on manifolds: transformers built for them, trained on them, and the exponents that theory promises.",
@@ -71,11 +80,13 @@ def train(
     list_only: Annotated[bool, typer.Option("--list", help="List the cells and end.")] = False,
     out: OutOption = RESULTS,
     text: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--text", metavar="FOLDER", help="Runs of headcount scaling train, for the part on text; those missing are trained."
+            "--text", metavar="FOLDER",
+            help="Runs of headcount scaling train, for the part on text; those missing are trained there. Without it "
+            "results/scaling if that is there, else the folder scaling in --out.",
         ),
-    ] = Path("results") / "scaling",
+    ] = None,
 ) -> None:
     """Train small transformers on functions on manifolds, fit exponents; then the dimension of text models' embeddings.
 
@@ -120,10 +131,11 @@ def dimension(
         Metric, typer.Option("--metric", help="cosine: points are scaled to length 1 first, distances stay Euclidean.")
     ] = "euclidean",
     beta: Annotated[
-        float, typer.Option("--beta", parser=positive, metavar="NUMBER", help="Smoothness that predicted exponents assume.")
+        float,
+        typer.Option("--beta", parser=smoothness, metavar="NUMBER", help="Smoothness that predictions assume, at most 100."),
     ] = 1.0,
     points: Annotated[int, whole("--points", 100, "Most points that are looked at, drawn at random.")] = 3600,
-    resamples: Annotated[int, whole("--resamples", 0, "For intervals; 0 does without.")] = 200,
+    resamples: Annotated[int, whole("--resamples", 0, "For intervals, at least 20; 0 does without.")] = 200,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Also write tables (CSV) and figures (PNG, PDF) there.")

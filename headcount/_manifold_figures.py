@@ -60,6 +60,13 @@ def figures(*, names: Sequence[str], tier: str, seed: int, out: Path) -> None:
         console.warn(f"left out: {', '.join(left_out)}; headcount manifold train --tier {tier} makes what they are drawn from")
 
 
+NUMBERS = (
+    "samples", "parameters", "mse", "target_variance", "dimension", "beta", "exponent", "low", "high", "predicted", "floor_off",
+    "corrected", "corrected_low", "corrected_high", "predicted_data_exponent", "embed_dim", "tokens",
+)  # fmt: skip
+"""Columns of the tables read here that are drawn as numbers."""
+
+
 def _places(folder: Path, tier: str, name: str) -> list[Path]:
     return [folder / tier / file if file in IN_TIER else folder / file for file in TRAINED[name]]
 
@@ -77,6 +84,11 @@ def _read(place: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     missing = [name for name in columns if name not in table]
     if missing:
         raise ValueError(f"{place}: lacks the columns {', '.join(missing)}; headcount manifold train writes it anew")
+    for name in [name for name in NUMBERS if name in table]:
+        try:
+            pd.to_numeric(table[name])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{place}: column {name} holds what is no number ({error})".splitlines()[0]) from None
     words = [name for name in ("reason", "check", "failure", "count", "tier") if name in table]
     return table.assign(**{name: table[name].astype(object).fillna("").astype(str) for name in words})
 

@@ -54,13 +54,18 @@ def _train_one(cell: ManifoldCell, place: Path, tell: Callable[[Message], None])
 
 
 def train(
-    *, names: Sequence[str], tier: str, jobs: int | None, list_only: bool, out: Path, corpus_results: Path = TEXT_RUNS
+    *, names: Sequence[str], tier: str, jobs: int | None, list_only: bool, out: Path, corpus_results: Path | None = None
 ) -> None:
     """`headcount manifold train`: the cells, their exponents, and without names also the part on text.
 
     The quick tier's cells are about half an hour of one core; the part on text adds 14 minutes at most, 11 of which train
-    language models where `corpus_results` has none of them. `--list` and the plan that is printed at the start say both.
+    language models where `corpus_results` has none of them. `--list` and the plan that is printed at the start say both. Without
+    `corpus_results` the runs in results/scaling are taken where there are some, else their place is the folder scaling in `out`.
     """
+    if corpus_results is None:
+        corpus_results = TEXT_RUNS if (TEXT_RUNS / tier).is_dir() else out / TEXT_RUNS.name
+    elif corpus_results.exists() and not corpus_results.is_dir():
+        raise ValueError(f"--text {corpus_results}: is a file; a folder of headcount scaling train is legal")
     cells = chosen_cells(names, tier)
     if list_only:
         console.show(_settings(cells, tier))
@@ -80,8 +85,7 @@ def train(
             try:
                 _train_all(missing, place, at_once)
             except KeyboardInterrupt:
-                words = _command(names, tier, jobs, out, corpus_results)
-                console.warn(f"interrupted; cells that are done are in {place}; the same command goes on from there: {words}")
+                _warn_interrupted(f"cells that are done are in {place}", names, tier, jobs, out, corpus_results)
                 raise
         with stages() as progress:
             table = with_built(read_cells(folder, tier), progress)
@@ -96,7 +100,16 @@ def train(
     if not names:
         from headcount._text_dimension import text_experiment
 
-        text_experiment(tier=tier, jobs=jobs, out=out, corpus_results=corpus_results)
+        try:
+            text_experiment(tier=tier, jobs=jobs, out=out, corpus_results=corpus_results)
+        except KeyboardInterrupt:
+            _warn_interrupted(f"cells and what is measured on text are in {out}", names, tier, jobs, out, corpus_results)
+            raise
+
+
+def _warn_interrupted(what: str, names: Sequence[str], tier: str, jobs: int | None, out: Path, text: Path) -> None:
+    words = _command(names, tier, jobs, out, text)
+    console.warn(f"interrupted; {what}; the same command goes on from there: {words}")
 
 
 def _text_words(names: Sequence[str], tier: str, corpus_results: Path) -> str:

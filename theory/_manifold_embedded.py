@@ -84,19 +84,19 @@ class _Factors(Manifold):
         return np.concatenate([factor._sample(num_points, generator) for factor in self.factors], axis=-1)
 
     def _tangent_basis(self, points: Points) -> Float[np.ndarray, "*batch ambient d"]:
-        bases = np.zeros((*points.shape[:-1], self.ambient_dim, self.dimension))
-        columns = blocks_of([factor.dimension for factor in self.factors])
-        rows = blocks_of([factor.ambient_dim for factor in self.factors])
-        for factor, part, row, column in zip(self.factors, self._by_space(points), rows, columns, strict=True):
-            bases[..., row, column] = factor._tangent_basis(part)
-        return bases
+        parts = zip(self.factors, self._by_space(points), strict=True)
+        return self._side_by_side([factor._tangent_basis(part) for factor, part in parts])
 
     def _chart_bases(self, parameters: Float[np.ndarray, "c parameters"]) -> Float[np.ndarray, "c ambient d"]:
-        bases = np.zeros((len(parameters), self.ambient_dim, self.dimension))
-        columns = blocks_of([factor.dimension for factor in self.factors])
-        rows = blocks_of([factor.ambient_dim for factor in self.factors])
-        for factor, part, row, column in zip(self.factors, self._by_parameters(parameters), rows, columns, strict=True):
-            bases[:, row, column] = factor._chart_bases(part)
+        parts = zip(self.factors, self._by_parameters(parameters), strict=True)
+        return self._side_by_side([factor._chart_bases(part) for factor, part in parts])
+
+    def _side_by_side(self, parts: Sequence[np.ndarray]) -> Float[np.ndarray, "*batch ambient d"]:
+        """One basis of the factors' bases, each in its own rows and columns."""
+        bases = np.zeros((*parts[0].shape[:-2], self.ambient_dim, self.dimension))
+        rows, columns = (blocks_of([part.shape[axis] for part in parts]) for axis in (-2, -1))
+        for part, row, column in zip(parts, rows, columns, strict=True):
+            bases[..., row, column] = part
         return bases
 
     def _distance(

@@ -30,8 +30,37 @@ def lifted_cap(
     return heights[:, None] * centre + np.where(found[:, None], displacements, 0.0), found
 
 
+class _Round(Manifold):
+    """What circles and spheres do, given their `radius`."""
+
+    radius: float
+
+    @property
+    def reach(self) -> float:
+        return self.radius
+
+    @property
+    def reach_reason(self) -> str:
+        return "exact: the centre is the only point with more than one nearest point"
+
+    @property
+    def sheet_radius(self) -> float:
+        return math.sqrt(2) * self.radius
+
+    def _lift(
+        self, centre: Float[np.ndarray, " ambient"], displacements: Float[np.ndarray, "m ambient"]
+    ) -> tuple[Float[np.ndarray, "m ambient"], Bool[np.ndarray, " m"]]:
+        return lifted_cap(centre, displacements, self.radius)
+
+    def _support(self, directions: Float[np.ndarray, "m ambient"]) -> Float[np.ndarray, " m"]:
+        return self.radius * np.sqrt((directions**2).sum(axis=1))
+
+    def _clearance(self, radius: float) -> float:
+        return round_clearance(self.radius, radius)
+
+
 @dataclass(frozen=True)
-class Circle(Manifold):
+class Circle(_Round):
     """The circle R (cos t, sin t) in the plane; parameter: the angle t.
 
     Charts: C equally spaced centres; the point halfway between two is at chord 2 R sin(pi / (2 C)), the covering radius.
@@ -60,24 +89,12 @@ class Circle(Manifold):
         return 1
 
     @property
-    def reach(self) -> float:
-        return self.radius
-
-    @property
-    def reach_reason(self) -> str:
-        return "exact: the centre is the only point with more than one nearest point"
-
-    @property
     def volume(self) -> float:
         return 2 * math.pi * self.radius
 
     @property
     def wave_coordinates(self) -> WaveCoordinates:
         return WaveCoordinates((True,), 1 / self.radius)
-
-    @property
-    def sheet_radius(self) -> float:
-        return math.sqrt(2) * self.radius
 
     @property
     def default_radius(self) -> float:
@@ -105,11 +122,6 @@ class Circle(Manifold):
         gaps = np.abs(first - second)[..., 0]
         return np.asarray(self.radius * np.minimum(gaps, np.abs(2 * math.pi - gaps)))
 
-    def _lift(
-        self, centre: Float[np.ndarray, " ambient"], displacements: Float[np.ndarray, "m ambient"]
-    ) -> tuple[Float[np.ndarray, "m ambient"], Bool[np.ndarray, " m"]]:
-        return lifted_cap(centre, displacements, self.radius)
-
     def _centres(self, covering: float, radius: float) -> tuple[Float[np.ndarray, "c parameters"], float]:
         count = max(3, math.ceil(math.pi / (2 * math.asin(min(1.0, covering / (2 * self.radius)))) - 1e-12))
         checked_count(count, self.name)
@@ -118,15 +130,9 @@ class Circle(Manifold):
             2 * self.radius * math.sin(math.pi / (2 * count))
         )
 
-    def _support(self, directions: Float[np.ndarray, "m ambient"]) -> Float[np.ndarray, " m"]:
-        return self.radius * np.sqrt((directions**2).sum(axis=1))
-
-    def _clearance(self, radius: float) -> float:
-        return round_clearance(self.radius, radius)
-
 
 @dataclass(frozen=True)
-class Sphere(Manifold):
+class Sphere(_Round):
     """The sphere of radius R in R^(d + 1); parameters: the unit vector x / R, so no point is harder than another.
 
     Charts: vertices of regular bodies, and where these are too few, far points added in rounds. The covering radius is exact up
@@ -156,14 +162,6 @@ class Sphere(Manifold):
         return self.dimension + 1
 
     @property
-    def reach(self) -> float:
-        return self.radius
-
-    @property
-    def reach_reason(self) -> str:
-        return "exact: the centre is the only point with more than one nearest point"
-
-    @property
     def volume(self) -> float:
         half = (self.dimension + 1) / 2
         return 2 * math.pi**half / math.gamma(half) * self.radius**self.dimension
@@ -171,10 +169,6 @@ class Sphere(Manifold):
     @property
     def wave_coordinates(self) -> WaveCoordinates:
         return WaveCoordinates((False,) * (self.dimension + 1), 1 / self.radius)
-
-    @property
-    def sheet_radius(self) -> float:
-        return math.sqrt(2) * self.radius
 
     @property
     def default_radius(self) -> float:
@@ -210,20 +204,9 @@ class Sphere(Manifold):
         apart, together = (np.sqrt(((first + sign * second) ** 2).sum(axis=-1)) for sign in (-1, 1))
         return np.asarray(2 * self.radius * np.arctan2(apart, together))
 
-    def _lift(
-        self, centre: Float[np.ndarray, " ambient"], displacements: Float[np.ndarray, "m ambient"]
-    ) -> tuple[Float[np.ndarray, "m ambient"], Bool[np.ndarray, " m"]]:
-        return lifted_cap(centre, displacements, self.radius)
-
     def _centres(self, covering: float, radius: float) -> tuple[Float[np.ndarray, "c parameters"], float]:
         centres, chord = covering_set(self.dimension, covering / self.radius)
         return centres, chord * self.radius
-
-    def _support(self, directions: Float[np.ndarray, "m ambient"]) -> Float[np.ndarray, " m"]:
-        return self.radius * np.sqrt((directions**2).sum(axis=1))
-
-    def _clearance(self, radius: float) -> float:
-        return round_clearance(self.radius, radius)
 
 
 def _unit(vectors: Float[np.ndarray, "*batch width"], name: str) -> Float[np.ndarray, "*batch width"]:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from constructions.manifolds import ManifoldNetwork
+from headcount import _manifold_figures
 from headcount.cli import app
 from theory.manifolds import Sphere, manifold_named, target_named
 
@@ -119,6 +120,35 @@ def test_files_that_hold_no_cloud_of_points(tmp_path: Path, write: Callable[[Pat
     write(place)
     refused(call("dimension", str(place), "--method", "levina_bickel", "--out", str(tmp_path / "out")), *words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--resamples", "3"), ("--resamples 3", "20")),
+        (("--beta", "1e300"), ("100",)),
+        (("--beta", "nan"), ("nan",)),
+        (("--method", "guess"), ("guess", "two_nn")),
+        (("--metric", "angle"), ("angle",)),
+    ],
+)
+def test_bad_arguments_of_dimension(sphere: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    refused(call("dimension", str(sphere), *arguments), *words)
+
+
+def test_a_table_with_words_for_numbers_is_not_drawn(tmp_path: Path) -> None:
+    place = tmp_path / "exponents.csv"
+    pd.DataFrame({"exponent": ["x", "y"], "reason": ["", ""]}).to_csv(place, index=False)
+    with pytest.raises(ValueError, match=r"exponents\.csv: column exponent holds what is no number"):
+        _manifold_figures._read(place)
+
+
+def test_runs_for_the_text_part_that_are_a_file_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("", encoding="utf-8")
+    out = tmp_path / "out"
+    result = call("manifold", "train", "--tier", "smoke", "--text", str(tmp_path / "text"), "--out", str(out))
+    refused(result, "--text", "is a file")
+    assert not out.exists()
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
