@@ -56,6 +56,16 @@ def test_cells_that_are_there_are_not_trained_again(tmp_path, monkeypatch, capsy
     assert sorted(kept) == sorted(names)
 
 
+def test_smooth_functions_are_built_with_hats_and_rough_ones_with_steps(monkeypatch):
+    monkeypatch.setattr(training, "BUILT_GRIDS", {"circle": (4, 8)})
+    kinds = [("smooth", float("inf")), ("weierstrass", 0.75)]
+    trained = pd.DataFrame([
+        {"experiment": "model", "manifold": "circle", "ambient_dim": 3, "target": target, "beta": beta} for target, beta in kinds
+    ])  # fmt: skip
+    built = training.with_built(trained).iloc[len(trained) :]
+    assert list(zip(built["target"], built["degree"], strict=True)) == [("smooth", 1)] * 2 + [("weierstrass", 0)] * 2
+
+
 def test_the_plan_says_what_the_part_on_text_costs(tmp_path, capsys):
     usual = {"tier": "quick", "jobs": 1, "list_only": True, "out": tmp_path, "corpus_results": tmp_path}
     training.train(names=[], **usual)
