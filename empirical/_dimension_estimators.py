@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -86,11 +86,9 @@ def levina_bickel(
         raise ValueError(f"average = {average!r}: must be harmonic or arithmetic")
 
     def by_library(distances: Float[np.ndarray, "n k"]) -> float:
-        from skdim.id import MLE
-
         nowhere = np.zeros(distances.shape, np.int64)  # smoothing alone would read who the neighbours are
         comb = "mle" if average == "harmonic" else "mean"
-        fitted = MLE().fit(distances, precomputed_knn_arrays=(distances, nowhere), n_neighbors=neighbours, comb=comb)
+        fitted = _library().MLE().fit(distances, precomputed_knn_arrays=(distances, nowhere), n_neighbors=neighbours, comb=comb)
         return float(fitted.dimension_)
 
     statistic = harmonic_mean if average == "harmonic" else arithmetic_mean
@@ -98,6 +96,16 @@ def levina_bickel(
         "levina_bickel", points, neighbours, statistic, by_library, metric=metric, resamples=resamples, level=level, seed=seed,
         groups=groups, prepared=prepared,
     )  # fmt: skip
+
+
+def _library() -> Any:
+    """scikit-dimension's estimators; ValueError where the package is not there."""
+    try:
+        from skdim import id as estimators
+    except ImportError:
+        missing = 'need the package scikit-dimension, which `pip install "headcount[dimension]"` brings; gride does without'
+        raise ValueError(f"levina_bickel, two_nn: {missing}") from None
+    return estimators
 
 
 def two_nn(
@@ -124,9 +132,7 @@ def two_nn(
         raise ValueError(f"fit = {fit!r}: must be linear or mle")
 
     def by_library(distances: Float[np.ndarray, "n k"]) -> float:
-        from skdim.id import TwoNN
-
-        return float(TwoNN(discard_fraction=DISCARDED, dist=True, method=fit).fit(distances).dimension_)
+        return float(_library().TwoNN(discard_fraction=DISCARDED, dist=True, method=fit).fit(distances).dimension_)
 
     statistic = two_nn_line if fit == "linear" else two_nn_likelihood
     return estimated(

@@ -1,4 +1,7 @@
-"""One point far off changes no estimate, whatever the number format: rounding is judged pair by pair."""
+"""What a cloud may bring: one point far off, which changes no estimate, and a missing package, which is named."""
+
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,3 +18,12 @@ def test_one_point_far_off_drops_no_other(kind: type, far: float) -> None:
     for before, after in zip(alone, with_it, strict=True):
         assert after.num_dropped == before.num_dropped <= 60  # float16 repeats some points even so
         assert after.dimension == pytest.approx(before.dimension, rel=0.02)
+
+
+@pytest.mark.parametrize("method", [levina_bickel, two_nn])
+def test_a_missing_package_is_named_with_what_brings_it(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "skdim"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "skdim", None)
+    with pytest.raises(ValueError, match=r"headcount\[dimension\]"):
+        method(np.random.default_rng(0).normal(size=(60, 3)), resamples=0)
