@@ -20,8 +20,7 @@ from theory.manifolds import manifold_named, target_named
 FIGURES = ("reach", "circle", "sphere", "bias", "scales", "data", "model", "text", "identity")
 TRAINED = {"data": ("manifold.csv", "exponents.csv"), "model": ("manifold.csv", "exponents.csv"),
            "text": ("text.csv", "text_observed.csv")}
-"""Figures of what is trained, and the files that they are drawn from."""
-IN_TIER = ("manifold.csv", "exponents.csv", "text.csv", "text_observed.csv")
+"""Figures of what is trained, and the files in the tier's folder that they are drawn from."""
 REACH = (
     ("circle", 8, "smooth", 1.0, (16, 32, 64, 128, 256), 1),
     ("circle", 8, "smooth", 1.0, (16, 32, 64, 128), 3),
@@ -68,7 +67,7 @@ NUMBERS = (
 
 
 def _places(folder: Path, tier: str, name: str) -> list[Path]:
-    return [folder / tier / file if file in IN_TIER else folder / file for file in TRAINED[name]]
+    return [folder / tier / file for file in TRAINED[name]]
 
 
 def _missing(folder: Path, tier: str, name: str) -> list[Path]:

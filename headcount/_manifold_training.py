@@ -28,11 +28,11 @@ from headcount._output import output_folder
 from headcount._progress import stages
 from headcount._run_bundles import Bundle, train_under_a_bar
 from headcount._run_processes import Message
+from headcount._scaling_cli import RESULTS as TEXT_RUNS
 from theory._whole_files import whole_files
 
 BUNDLE_SECONDS = 60.0
 """Shorter cells share a process: starting one costs seconds."""
-TEXT_RUNS = Path("results") / "scaling"
 BUILT_GRIDS = {"circle": (16, 32, 64, 128, 256), "sphere": (4, 8, 16, 32)}
 """Networks built beside those trained; the torus of three circles would have millions of tokens."""
 TABLE_FILE, EXPONENTS_FILE = "manifold.csv", "exponents.csv"

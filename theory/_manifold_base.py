@@ -50,12 +50,17 @@ def checked_rows(name: str, value: Any, width: int) -> Float[np.ndarray, "*batch
     return array
 
 
+def as_number(value: object) -> float:
+    """`value` as a float; NaN for what is no number."""
+    try:
+        return math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def checked_length(name: str, value: object) -> float:
     """`value` as a float, when it is a finite number > 0; ValueError otherwise."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
+    number = as_number(value)
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} = {value!r}: must be a finite number > 0")
     return number

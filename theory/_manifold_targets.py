@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from theory._manifold_base import Manifold, WaveCoordinates
+from theory._manifold_base import Manifold, WaveCoordinates, as_number
 from theory.shapes import checked_integer
 
 MOST_TERMS = 40
@@ -128,10 +128,7 @@ def target_named(manifold: Manifold, name: str, beta: float = 0.5) -> Target:
 
 def checked_roughness(beta: object) -> float:
     """`beta` as a float, when it is a finite number > 0 and no integer; ValueError otherwise."""
-    try:
-        number = math.nan if isinstance(beta, bool | str) else float(beta)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
+    number = as_number(beta)
     if not (math.isfinite(number) and number > 0 and number != int(number)):
         raise ValueError(f"beta = {beta!r}: must be a number > 0 that is no integer (there the sum isn't Hoelder of that order)")
     return number

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from empirical._text_agreement import TOLERANCE
 from headcount.figures import style
 from headcount.figures._manifold_looks import THEORY, coloured, legend_under, split, theory_handle
 from headcount.figures._scaling_looks import SHADE, letters, log_axis
@@ -23,8 +24,6 @@ METHOD_WORDS = {"levina_bickel": "Levina-Bickel", "two_nn": "TwoNN", "gride": "G
 FAMILY_LINES: dict[str, Any] = {"ball": "-", "gaussian": (0, (4, 1.5)), "sphere": (0, (1, 1.2))}
 FILLS = ("full", "none", "bottom")
 """Of markers, by family in order."""
-TOLERANCE = 0.02
-"""Within which Havrilla and Liao 2024 call predicted and observed data exponents alike."""
 
 
 def bias_table(curve: pd.DataFrame, beta: float = 1.0) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import CARETUP
 from matplotlib.patches import Patch
 
+from empirical._text_agreement import TOLERANCE
 from headcount.figures import style
-from headcount.figures._manifold_dimension import METHOD_WORDS, TOLERANCE
+from headcount.figures._manifold_dimension import METHOD_WORDS
 from headcount.figures._manifold_looks import THEORY, legend_under, split, theory_handle, whisker
 from headcount.figures._scaling_looks import letters, log_axis
 from headcount.figures.table import check_columns
